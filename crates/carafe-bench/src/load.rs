@@ -203,8 +203,16 @@ impl Load {
 
     fn may_publish(&self) -> bool {
         let window = self.plan.window.max(self.plan.publication());
-        self.plan.events != Some(0)
-            && self.tally.flight.events() + self.plan.publication() <= window
+        self.plan.events != Some(0) && self.in_flight() + self.plan.publication() <= window
+    }
+
+    /// The number of events in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        if self.plan.only_publishes() {
+            self.publishers.unanswered() * self.plan.publication()
+        } else {
+            self.tally.flight.events()
+        }
     }
 
     fn publish_due(
@@ -237,10 +245,13 @@ impl Load {
         };
         for topic in 0..self.plan.topics {
             let name = name.replace("{topic}", &topic.to_string());
-            body.extend_from_slice(format!("{{\"topic\":\"{name}\",\"data\":\"").as_bytes());
-            let mark = self.next_mark(topic);
-            self.run.write(&mark, &mut body);
-            body.extend_from_slice(b"\"}\n");
+            let start = format!("{{\"topic\":\"{name}\",\"data\":\"");
+            for _ in 0..self.plan.batch_size {
+                body.extend_from_slice(start.as_bytes());
+                let mark = self.next_mark(topic);
+                self.run.write(&mark, &mut body);
+                body.extend_from_slice(b"\"}\n");
+            }
         }
         self.publishers.publish(0, "application/x-ndjson", &body);
     }
@@ -270,7 +281,12 @@ impl Load {
     /// Waits until all events have arrived and all connections are open.
     fn settle(&mut self, mut seen: impl FnMut(&Self)) -> Result<(), Error> {
         let mut timeout = IdleTimeout::new(self.plan.timeout);
-        while self.is_unsettled() && !timeout.is_over_at((self.tally.deliveries, self.fleet.open()))
+        while self.is_unsettled()
+            && !timeout.is_over_at((
+                self.tally.deliveries,
+                self.fleet.open(),
+                self.publishers.unanswered(),
+            ))
         {
             self.turn(MAX_WAIT)?;
             seen(self);

@@ -12,9 +12,9 @@ pub struct Options {
     /// URL of the stream, such as http://127.0.0.1:3000/events/bench. {topic} and {connection} are
     /// replaced by the number of the topic and of the connection
     pub url: String,
-    /// Number of streams to open
+    /// Number of streams to open. With 0, an event is in flight until it is acknowledged
     #[arg(long, short, default_value = "1000", value_name = "N")]
-    pub connections: NonZeroUsize,
+    pub connections: usize,
     /// Use HTTP/2 with this many streams per connection
     #[arg(long, value_name = "STREAMS")]
     pub http2: Option<NonZeroUsize>,
@@ -49,6 +49,12 @@ pub struct Options {
     /// bench/{topic}
     #[arg(long, value_name = "TOPIC")]
     pub batch: Option<String>,
+    /// Number of events of each topic in a batch
+    #[arg(long, default_value = "1", value_name = "N", requires = "batch")]
+    pub batch_size: NonZeroUsize,
+    /// Publish over open requests, one for each publisher, which are answered at their end
+    #[arg(long, conflicts_with_all = ["batch", "body", "media_type"])]
+    pub ingest: bool,
     /// Header for every request, such as 'Authorization: Bearer …'. May be repeated
     #[arg(long, value_name = "HEADER", value_parser = header)]
     pub header: Vec<String>,
@@ -62,7 +68,7 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = rate)]
     pub rate: Option<f64>,
     /// Maximum number of events in flight: the next is published when one has arrived on all
-    /// streams [default: 1, unlimited with --rate]
+    /// streams [default: 1, unlimited with --rate]. Without streams, publishers share it evenly
     #[arg(long, value_name = "N")]
     pub window: Option<usize>,
     /// Size of an event's data in bytes

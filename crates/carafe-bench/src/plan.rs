@@ -28,6 +28,10 @@ pub(crate) struct Plan {
     pub(crate) topics: usize,
     pub(crate) publishers: usize,
     pub(crate) batch: Option<String>,
+    /// Events of each topic in a batch.
+    pub(crate) batch_size: usize,
+    /// Whether events are sent over open requests.
+    pub(crate) ingest: bool,
     pub(crate) body: Option<Body>,
     pub(crate) media_type: String,
     pub(crate) payload: usize,
@@ -45,7 +49,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn of(options: &Options) -> Result<Self, Error> {
         let (connections, topics, stalled) =
-            (options.connections.get(), options.topics.get(), options.stalled);
+            (options.connections, options.topics.get(), options.stalled);
         if stalled > connections {
             return Err(Error::Usage(format!(
                 "--stalled {stalled} is more than the {connections} connections"
@@ -53,6 +57,7 @@ impl Plan {
         }
         let http2 = options.http2.map(NonZeroUsize::get);
         check_http2(options, http2)?;
+        check_ingest(options)?;
         let (url, headers) = (&options.url, &options.header);
         let publish_headers = [&headers[..], &options.publish_header].concat();
         let protocol = if http2.is_some() { "h2" } else { HTTP_1 };
@@ -68,6 +73,8 @@ impl Plan {
             topics,
             publishers: options.publishers.get(),
             batch: options.batch.clone(),
+            batch_size: options.batch_size.get(),
+            ingest: options.ingest,
             body: options.body.as_deref().map(Body::parse).transpose()?,
             media_type: options.media_type.clone(),
             payload: options.payload,
@@ -93,19 +100,45 @@ impl Plan {
     /// Whether all events of a topic are published on the same connection, so that they must arrive
     /// in order.
     pub(crate) fn is_ordered(&self) -> bool {
-        self.publishers <= self.topics || self.batch.is_some()
+        // A batch has events of all topics.
+        self.publishers <= if self.batch.is_some() { 1 } else { self.topics }
     }
 
     /// The number of events of one POST.
     pub(crate) fn publication(&self) -> usize {
-        if self.batch.is_some() { self.topics } else { 1 }
+        if self.batch.is_some() { self.topics * self.batch_size } else { 1 }
     }
+
+    /// Whether an event is in flight until it is acknowledged: there is no stream on which it
+    /// could arrive.
+    pub(crate) fn only_publishes(&self) -> bool {
+        self.connections == 0
+    }
+
+    /// The number of requests that a publisher has in flight at most, if there are no streams.
+    pub(crate) fn share(&self) -> usize {
+        (self.window / self.publication()).div_ceil(self.publishers).max(1)
+    }
+}
+
+/// An open request is for one topic, and does not acknowledge each event.
+fn check_ingest(options: &Options) -> Result<(), Error> {
+    let (publishers, topics) = (options.publishers.get(), options.topics.get());
+    if options.ingest && options.connections == 0 {
+        return Err(Error::Usage("--ingest needs a stream: --connections 0 has none".into()));
+    }
+    if options.ingest && !publishers.is_multiple_of(topics) {
+        return Err(Error::Usage(format!(
+            "--ingest with {topics} topics needs as many --publishers, or a multiple of that"
+        )));
+    }
+    Ok(())
 }
 
 /// With HTTP/2, streams are opened once.
 fn check_http2(options: &Options, streams: Option<usize>) -> Result<(), Error> {
     let Some(streams) = streams else { return Ok(()) };
-    if !options.connections.get().is_multiple_of(streams) {
+    if !options.connections.is_multiple_of(streams) {
         return Err(Error::Usage(format!(
             "--connections {} is not a multiple of --http2 {streams}",
             options.connections

@@ -30,7 +30,7 @@ impl Progress {
         self.shown = Instant::now();
         self.bar.set_position(load.fleet.open() as u64);
         if published > 0 {
-            let in_flight = load.tally.flight.events();
+            let in_flight = load.in_flight();
             self.bar.set_message(format!("· {published} events published, {in_flight} in flight"));
         }
     }

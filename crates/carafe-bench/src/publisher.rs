@@ -1,4 +1,4 @@
-//! The connection on which events are published, with one POST each.
+//! The connection on which events are published, with one POST each or in one that stays open.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -12,6 +12,7 @@ use crate::error::Error;
 
 use crate::answer::{Answer, Body};
 use crate::framing::Framing;
+use crate::plan::Plan;
 use crate::socket::Socket;
 use crate::target::Target;
 
@@ -36,15 +37,20 @@ pub(crate) struct Publisher {
     incoming: Vec<u8>,
     body: Option<Body>,
     closes: bool,
+    /// Whether events are sent over an open request, and whether it has begun.
+    ingest: Option<Begun>,
 }
 
+/// Whether an open request has begun.
+struct Begun(bool);
+
 impl Publisher {
-    pub(crate) fn new(target: Target, registry: Registry, token: Token, resumes: bool) -> Self {
+    pub(crate) fn new(plan: &Plan, registry: Registry, token: Token) -> Self {
         Self {
-            target,
+            target: plan.publish.clone(),
             registry,
             token,
-            resumes,
+            resumes: plan.resumes,
             socket: None,
             requests: VecDeque::new(),
             outgoing: Vec::new(),
@@ -53,6 +59,7 @@ impl Publisher {
             incoming: Vec::new(),
             body: None,
             closes: false,
+            ingest: plan.ingest.then_some(Begun(false)),
         }
     }
 
@@ -68,6 +75,12 @@ impl Publisher {
 
     /// Queues a request; call `flush` afterwards.
     pub(crate) fn publish(&mut self, topic: usize, media_type: &str, body: &[u8]) {
+        if let Some(Begun(begun)) = &mut self.ingest {
+            if !std::mem::replace(begun, true) {
+                self.outgoing.extend(self.target.open_post(topic));
+            }
+            return put_event(body, &mut self.outgoing);
+        }
         let request = self.target.post(topic, media_type, body);
         self.outgoing.extend_from_slice(&request);
         self.requests.push_back(request);
@@ -75,7 +88,9 @@ impl Publisher {
 
     /// Writes until the socket is full.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        if self.requests.is_empty() || self.again.is_some_and(|again| again > Instant::now()) {
+        if self.requests.is_empty() && self.outgoing.is_empty()
+            || self.again.is_some_and(|again| again > Instant::now())
+        {
             return Ok(());
         }
         self.again = None;
@@ -191,7 +206,8 @@ impl Publisher {
     /// partly written, it is unknown which events were published, so the run fails. Requests that
     /// were never written are sent again.
     fn broken(&mut self, error: &io::Error) -> Result<(), Error> {
-        let harmless = self.requests.is_empty() || self.resumes && !self.touched;
+        let is_idle = self.requests.is_empty() && self.ingest.is_none();
+        let harmless = is_idle || self.resumes && !self.touched;
         self.leave();
         if harmless {
             self.again = (!self.requests.is_empty()).then(|| Instant::now() + PAUSE);
@@ -205,6 +221,16 @@ impl Publisher {
             }
             _ => format!("cannot publish to {address}: {error}"),
         }))
+    }
+}
+
+/// Appends a chunk of an open body that is an event with this data.
+fn put_event(data: &[u8], out: &mut Vec<u8>) {
+    const DATA: &[u8] = b"data: ";
+    const END: &[u8] = b"\n\n";
+    out.extend(format!("{:x}\r\n", DATA.len() + data.len() + END.len()).into_bytes());
+    for part in [DATA, data, END, b"\r\n"] {
+        out.extend_from_slice(part);
     }
 }
 

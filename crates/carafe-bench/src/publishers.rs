@@ -15,6 +15,8 @@ const FIRST: usize = usize::MAX / 2;
 pub(crate) struct Publishers {
     all: Vec<Publisher>,
     is_ordered: bool,
+    /// The number of requests that each has in flight at most; `None` if that is not limited.
+    share: Option<usize>,
     next: usize,
 }
 
@@ -22,18 +24,28 @@ impl Publishers {
     pub(crate) fn new(plan: &Plan, registry: &Registry) -> std::io::Result<Self> {
         let publisher = |number| {
             let token = Token(FIRST + number);
-            Ok(Publisher::new(plan.publish.clone(), registry.try_clone()?, token, plan.resumes))
+            Ok(Publisher::new(plan, registry.try_clone()?, token))
         };
         let all = (0..plan.publishers).map(publisher).collect::<std::io::Result<_>>()?;
-        Ok(Self { all, is_ordered: plan.is_ordered(), next: 0 })
+        let share = plan.only_publishes().then(|| plan.share());
+        Ok(Self { all, is_ordered: plan.is_ordered(), share, next: 0 })
     }
 
     /// Queues a request; call `flush` afterwards.
     pub(crate) fn publish(&mut self, topic: usize, media_type: &str, body: &[u8]) {
         // One connection per topic keeps the events of a topic in order.
-        let publisher = if self.is_ordered { topic } else { self.next } % self.all.len();
-        self.next = self.next.wrapping_add(1);
+        let publisher = if self.is_ordered { topic % self.all.len() } else { self.next() };
         self.all[publisher].publish(topic, media_type, body);
+    }
+
+    /// The next publisher in turn that has not its share in flight.
+    fn next(&mut self) -> usize {
+        let all = self.all.len();
+        let mut turns = (1..=all).map(|turn| (self.next + turn) % all);
+        let has_room =
+            |at: &usize| self.share.is_none_or(|share| self.all[*at].unanswered() < share);
+        self.next = turns.find(has_room).unwrap_or((self.next + 1) % all);
+        self.next
     }
 
     /// Writes until the sockets are full.

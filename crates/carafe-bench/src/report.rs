@@ -16,6 +16,7 @@ pub(crate) struct Report {
     pub(crate) published: u64,
     pub(crate) deliveries: u64,
     pub(crate) seconds: f64,
+    pub(crate) published_per_second: f64,
     pub(crate) deliveries_per_second: f64,
     /// Microseconds.
     pub(crate) latency: Spread,
@@ -60,6 +61,7 @@ impl Report {
             published: round.published,
             deliveries: tally.deliveries,
             seconds: round.seconds,
+            published_per_second: round.published as f64 / round.seconds,
             deliveries_per_second: tally.deliveries as f64 / round.seconds,
             latency: Spread::of(&tally.latency),
             reconnects: tally.reconnect.len(),
@@ -72,15 +74,17 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            published, deliveries, seconds, deliveries_per_second, connections, open, ..
-        } = self;
+        let Self { published, deliveries, seconds, connections, open, .. } = self;
         writeln!(f, "connections   {open} of {connections} open")?;
-        writeln!(
-            f,
-            "events        {published} published, {deliveries} delivered in {seconds:.2} s: \
-             {deliveries_per_second:.0} a second"
-        )?;
+        write!(f, "events        {published} published")?;
+        match *connections {
+            0 => writeln!(f, " in {seconds:.2} s: {:.0} a second", self.published_per_second)?,
+            _ => writeln!(
+                f,
+                ", {deliveries} delivered in {seconds:.2} s: {:.0} a second",
+                self.deliveries_per_second
+            )?,
+        }
         if self.latency.max > 0 {
             writeln!(f, "latency       {}", self.latency)?;
         }

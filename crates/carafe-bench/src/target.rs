@@ -93,6 +93,14 @@ impl Target {
         [head.as_bytes(), body].concat()
     }
 
+    /// The head of a request that stays open, for the events of a topic in chunks.
+    pub(crate) fn open_post(&self, topic: usize) -> Vec<u8> {
+        let (path, authority) = (self.path(topic, 0), &self.authority);
+        let form = "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked";
+        format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\n{form}\r\n{}\r\n", self.headers)
+            .into_bytes()
+    }
+
     pub(crate) fn path(&self, topic: usize, connection: usize) -> String {
         self.path.replace(TOPIC, &topic.to_string()).replace(CONNECTION, &connection.to_string())
     }

@@ -61,6 +61,38 @@ fn events_can_be_published_on_many_connections() {
 }
 
 #[test]
+fn batches_can_have_several_events_of_a_topic_and_several_publishers() {
+    let hub = Server::start(&[]);
+    let publish = hub.url("/events");
+    let options =
+        ["-c", "6", "--topics", "2", "-n", "400", "--window", "80", "--publish", &publish];
+    let batch = ["--batch", "bench/{topic}", "--batch-size", "10", "--publishers", "4"];
+    let report = passes(&hub.url("/events/bench/{topic}"), &[&options[..], &batch].concat());
+    assert_eq!((&report["published"], &report["deliveries"]), (&json!(400), &json!(1200)));
+    assert_eq!(report["faults"], no_faults());
+}
+
+#[test]
+fn events_can_be_published_over_open_requests() {
+    let hub = Server::start(&[]);
+    let options = ["-c", "4", "-n", "400", "--window", "32", "--ingest", "--topics", "2"];
+    let url = hub.url("/events/bench/{topic}");
+    let report = passes(&url, &[&options[..], &["--publishers", "2"]].concat());
+    assert_eq!((&report["deliveries"], &report["faults"]), (&json!(800), &no_faults()));
+}
+
+#[test]
+fn without_streams_an_event_is_in_flight_until_it_is_acknowledged() {
+    let (hub, metrics) = Server::with_metrics(&[]);
+    let url = hub.url("/events/bench");
+    let options = ["-c", "0", "-n", "400", "--publishers", "16", "--window", "16"];
+    let report = passes(&url, &options);
+    assert_eq!((&report["published"], &report["deliveries"]), (&json!(400), &json!(0)));
+    assert!(report["published_per_second"].as_f64() > Some(0.0), "{report}");
+    assert_eq!(metrics.get("carafe_events_published_total"), 400.0);
+}
+
+#[test]
 fn streams_can_share_connections_with_http2() {
     let hub = Server::start(&[]);
     let options = ["-c", "40", "--http2", "10", "--topics", "5", "-n", "400", "--window", "8"];
@@ -260,6 +292,9 @@ fn a_measurement_that_is_impossible_is_explained_in_one_sentence() {
         "--stalled 6 is more than the 5 connections",
     );
     fails(&["bench", "http://127.0.0.1:9/", "-c", "2000000000"], 2, "start several");
+    fails(&["bench", "http://127.0.0.1:9/", "-c", "0", "--ingest"], 2, "needs a stream");
+    let topics = ["--topics", "2", "--ingest"];
+    fails(&[&["bench", "http://127.0.0.1:9/"][..], &topics].concat(), 2, "a multiple of that");
     fails(&["bench", "http://127.0.0.1:9/", "--header", "nonsense"], 2, "Authorization: Bearer");
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     fails(&["bench", &format!("http://{free}/"), "-c", "5"], 1, "cannot connect");
