@@ -28,12 +28,21 @@ pub(crate) struct Report {
     pub(crate) connections: usize,
     pub(crate) published: u64,
     pub(crate) deliveries: u64,
+    pub(crate) seconds: f64,
+    pub(crate) published_per_second: f64,
     pub(crate) deliveries_per_second: f64,
     pub(crate) latency: Spread,
     pub(crate) reconnects: u64,
     pub(crate) reconnect: Spread,
     pub(crate) core: f64,
     pub(crate) faults: Faults,
+}
+
+impl Report {
+    /// Seconds of the load's processor time.
+    pub(crate) fn processor(&self) -> f64 {
+        self.core * self.seconds
+    }
 }
 
 /// Microseconds.

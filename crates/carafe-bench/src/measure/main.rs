@@ -9,6 +9,7 @@
 mod attack;
 mod axum_peer;
 mod bare;
+mod bare_http;
 mod batches;
 mod bench;
 mod catch_up;
@@ -120,6 +121,9 @@ enum Bench {
     /// Serve event streams with axum alone
     #[command(hide = true)]
     AxumPeer,
+    /// Answer requests with hyper alone
+    #[command(hide = true)]
+    BareHttp,
     /// Append small entries until killed
     #[command(hide = true)]
     Fill { folder: PathBuf },
@@ -163,6 +167,7 @@ fn main() -> ExitCode {
         Bench::Storm(options) => storm::measure(&options),
         Bench::Floor { writes } => floor::serve(writes),
         Bench::AxumPeer => axum_peer::serve(),
+        Bench::BareHttp => bare_http::serve(),
         Bench::Fill { folder } => idle::fill(&folder),
         Bench::Open { folder } => idle::open(&folder),
         Bench::Shape(options) => shape::measure(&options),

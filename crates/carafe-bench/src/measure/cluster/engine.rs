@@ -56,6 +56,11 @@ impl Engine {
         self.servers.url()
     }
 
+    /// The number of messages in the stream.
+    pub(super) fn messages(&self) -> Outcome<u64> {
+        self.servers.messages()
+    }
+
     /// Seconds of processor time so far.
     pub(super) fn processor(&self) -> Outcome<f64> {
         self.servers.processor()

@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use crate::server::free_port;
 use crate::usage;
 
-use super::monitor::wait_until_well;
+use super::monitor::{ask, wait_until_well};
 use super::setup::Setup;
 
 const PROGRAM: &str = "target/clients-venv/bin/nats-server";
@@ -65,6 +65,12 @@ impl Servers {
     pub(super) fn processor(&self) -> Outcome<f64> {
         let all = self.running.iter().map(|program| usage::processor(program.id()));
         Ok(all.sum::<Outcome<u64>>()? as f64 / 1e9)
+    }
+
+    /// The number of messages in the streams of the first server.
+    pub(super) fn messages(&self) -> Outcome<u64> {
+        let all = ask(self.places[0].monitor, "/jsz")?;
+        Ok(all["messages"].as_u64().ok_or("the server does not count its messages")?)
     }
 }
 
