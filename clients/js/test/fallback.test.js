@@ -120,3 +120,9 @@ test("a stream of which only a burst arrives is replaced by pages when it is sil
   assert.deepEqual(namesOf(states), ["connecting", "open", "connecting silence", "open", "ended done"]);
   assert.equal(requests[2].headers.accept, "application/json");
 });
+
+test("a refusal after pages have been read ends the stream", async (t) => {
+  const { url } = await serve(t, first, buffered, page([event("1", "a")], "1"), status(403));
+  const { data, error } = await read(url, { fallback: FALLBACK });
+  assert.deepEqual([data, error.reason, error.status], [["a"], "status", 403]);
+});

@@ -14,7 +14,7 @@ const RUNTIMES = [
   { name: "deno", run: ["run", "--allow-net"], test: ["test", "--allow-all", "--no-check", "--node-modules-dir=manual"] },
   { name: "bun", run: ["run"], test: ["test"] },
 ];
-const FILES = ["decoder", "event_source", "fallback", "members", "requests", "states", "wakeups"];
+const FILES = ["decoder", "event_source", "fallback", "requests", "states", "wakeups"];
 const LONGEST = 300_000;
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const INSTALLED = join(HERE, "../../../tests/runtimes/node_modules/.bin");

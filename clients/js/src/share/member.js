@@ -1,192 +1,235 @@
 // What each tab has in the place of a connection: a share of the one that the leader has.
-import { Broker, asUnshared } from "./broker.js";
+//
+// A member asks for what follows its position, and follows the leader that answers first. While it asks, it takes nothing, and
+// afterwards only what this leader says: so it takes each event once, and in order, whoever else leads or has led.
+import { Broker } from "./broker.js";
 import { Recent } from "./recent.js";
 
-const EVENT_STREAM = "text/event-stream";
 /** A leader that says nothing for so long is asked. One that does not answer within as long again is replaced. */
 const QUIET = 5000;
-/** What waits for a slow page: about the number of its characters. */
-const MOST_UNREAD = 4_000_000;
+/** A tab that reads by itself reads on if no leader answers within this time. */
+const PATIENCE = 2000;
+/** The stream connects again, by its position, at once. */
+const GONE = { reason: "closed", now: true };
 
-const sizeOf = ({ events = [] }) => events.reduce((sum, { data }) => sum + data.length + 500, 1);
+const EVENT_STREAM = "text/event-stream";
+
+/** The response, whose body has what `read` resolves to. Nothing is read ahead. */
+const withBody = (response, read) => Object.defineProperty(response, "body", {
+  value: new ReadableStream({ pull: async (controller) => controller.enqueue(await read()) }, { highWaterMark: 0 }),
+});
+/** Settles when something has happened to the connection. */
+const change = (connection) => new Promise((resolve) => { connection.changed = resolve; });
 
 export class Member {
-  #Stream;
-  #url;
+  #stream;
   #options;
   #group;
   #name = crypto.randomUUID();
+  /** Until this tab leaves. */
+  #membership;
   #channel;
-  #recent = new Recent("");
-  /** The connection of this tab's stream. */
-  #connection;
   #broker;
-  /** The leader that has admitted this member. */
+  /** Gives the lock back. */
+  #release;
+  /** What has arrived. The stream may not have read all of it. */
+  #recent = new Recent("");
+  /** The connection of this tab's stream. Its `mode` is "joining", "shared" or "alone". */
+  #connection;
+  /** The leader that this member follows. */
   #leader;
-  #release = () => {};
-  /** The number of the last question to the leader, and whether it is open. A late answer of a former leader is ignored. */
-  #ask = 0;
+  /** The number of the last question, and whether it is open. */
+  #asked = 0;
   #isAsking = false;
-  #answered = () => {};
-  #isDirect = false;
-  #direct;
-  #resume = () => {};
   #heardAt;
-  #askedAt;
+  /** How often no leader has answered. */
+  #misses = 0;
   #ticker;
 
-  /** The client loads this module only to share a stream, and passes its class. */
-  constructor(url, options, Stream) {
-    this.#Stream = Stream;
-    this.#url = url;
+  constructor(stream, options) {
+    this.#stream = stream;
     this.#options = options;
     // Tabs of another name have an own connection: their rights may be others.
-    this.#group = `carafe:${JSON.stringify(options.share)} ${url.href}`;
+    this.#group = `carafe:${JSON.stringify(options.share)} ${stream.url.href}`;
   }
 
-  /** Resembles `fetch`. The body yields `{ events, id }` instead of bytes. */
-  connect(init, id) {
-    return new Promise((resolve, reject) => {
-      if (id !== this.#recent.id) this.#recent = new Recent(id);
-      this.#connection = { init, resolve, reject };
-      this.#isDirect = false;
-      const { signal } = init;
-      signal.addEventListener("abort", () => this.#fail(signal.reason));
-      if (!this.#channel) this.#enter();
-      this.#join();
-    });
+  /** Whether others watch the connection: the leader does, and this member watches the leader. */
+  get isShared() {
+    return !!this.#connection && this.#connection.mode !== "alone";
+  }
+
+  /** Resembles `fetch`. The body yields `{ events, id }` instead of bytes while the connection is shared. */
+  async connect(init) {
+    const { signal } = init;
+    signal.throwIfAborted();
+    const connection = (this.#connection = { signal, mode: "joining" });
+    signal.addEventListener("abort", () => this.#fail(signal.reason));
+    if (!this.#membership) this.#enter();
+    await this.#join(connection);
+    if (connection.failure) throw connection.failure;
+    if (connection.mode === "alone") return this.#readAlone(connection, init);
+    return withBody(new Response(null, { headers: { "content-type": EVENT_STREAM } }), () => this.#read(connection));
   }
 
   leave() {
+    this.#membership?.abort();
+    this.#membership = undefined;
     clearInterval(this.#ticker);
     this.#channel?.close();
-    this.#channel = undefined;
-    this.#broker?.close();
-    this.#broker = undefined;
-    this.#release();
+    this.#resign();
   }
 
   #enter() {
+    this.#membership = new AbortController();
     this.#channel = new BroadcastChannel(this.#group);
     this.#channel.onmessage = ({ data }) => this.#hear(data);
-    this.#heardAt = Date.now();
-    this.#askedAt = 0;
+    this.#heard();
     this.#ticker = setInterval(() => this.#listen(), QUIET);
-    this.#lead();
+    this.#queue();
   }
 
-  /** The lock is free when the tab of the leader closes or crashes. */
-  async #lead(how = {}) {
-    const channel = this.#channel;
-    const hasLeft = () => this.#channel !== channel;
+  /** Each tab waits for the lock, which is free when the tab of the leader closes or crashes. */
+  #queue() {
+    this.#lead({ signal: this.#membership.signal }, () => this.#queue());
+  }
+
+  async #lead(how, queue) {
+    const { signal } = this.#membership;
     try {
-      await navigator.locks.request(this.#group, how, () => !hasLeft() && new Promise((release) => {
-        this.#release = release;
-        this.#broker = new Broker(this.#Stream, this.#url, this.#options, this.#group, this.#recent.copy());
-      }));
+      await navigator.locks.request(this.#group, how, () => signal.aborted || this.#preside());
     } catch (error) {
-      if (hasLeft()) return;
-      this.#broker?.close(true);
-      this.#broker = undefined;
+      if (signal.aborted) return;
+      this.#resign();
       // Another tab has heard nothing of this one for too long, and leads now.
-      if (error.name === "AbortError") this.#lead();
-      else this.#fail({ reason: "network", error });
+      if (error.name === "AbortError") return queue?.();
+      this.leave();
+      this.#fail({ reason: "network", error });
     }
   }
 
-  /** What the leader of before still says is also in the answer. */
-  #join() {
-    this.#isAsking = true;
+  #preside() {
+    return new Promise((release) => {
+      this.#release = release;
+      this.#broker = new Broker(this.#stream.constructor, this.#stream.url, this.#options, this.#group, this.#recent.copy());
+    });
+  }
+
+  #resign() {
+    this.#broker?.close();
+    this.#broker = undefined;
+    this.#release?.();
+  }
+
+  /** Settles when a leader has answered, or the connection has failed. */
+  #join(connection) {
+    const { id } = this.#stream.position;
+    if (id !== this.#recent.id) this.#recent = new Recent(id);
+    Object.assign(connection, { id, at: this.#recent.count });
+    this.#ask();
+    return change(connection);
+  }
+
+  #ask() {
     this.#leader = undefined;
-    this.#channel.postMessage({ join: this.#name, ask: ++this.#ask, id: this.#recent.id, isDirect: this.#isDirect });
+    this.#isAsking = true;
+    const isAlone = this.#connection.mode === "alone";
+    this.#channel.postMessage({ member: this.#name, ask: ++this.#asked, id: this.#recent.id, isAlone });
   }
 
-  #hear({ from, to, ask, leads, events, id, down, unknown }) {
-    if (!from) return;
+  #hear({ from, to, ask, leads, leaves, events, id, down, unknown }) {
+    if (!from || !this.#connection) return;
+    const isFollowed = from === this.#leader;
+    if (isFollowed || !this.#leader) this.#heard();
+    if (leads ? this.#leader || this.#isAsking : leaves && isFollowed) return this.#ask();
+    const isAnswer = to === this.#name && ask === this.#asked && this.#isAsking;
+    if (to ? !isAnswer : !isFollowed) return;
+    if (isAnswer) this.#isAsking = false;
+    if (down) this.#fail(down);
+    else if (unknown) this.#refuse();
+    else if (events) this.#take(from, events, id);
+  }
+
+  #heard() {
     this.#heardAt = Date.now();
-    if (leads) return this.#hearOfLeader();
-    const isAnswer = to === this.#name && ask === this.#ask && this.#isAsking;
-    if (to ? !isAnswer : from !== this.#leader) return;
-    // The clock or the timers of the leader may be late: then this tab waits as it does by itself.
-    if (down && !this.#isDirect) return this.#fail(down.until > Date.now() ? down : { ...down, until: undefined });
-    const isAdmitted = !unknown && !down;
-    if (isAnswer) this.#answer(from, isAdmitted);
-    // Also without events: they show that the connection is alive.
-    if (isAdmitted) this.#take(events ?? [], id ?? this.#recent.id);
+    this.#misses = 0;
   }
 
-  /** A member that reads by itself asks at its next event. */
-  #hearOfLeader() {
-    if (this.#connection && (!this.#isDirect || this.#isAsking)) this.#join();
-  }
-
-  #answer(from, isAdmitted) {
-    this.#isAsking = false;
-    this.#answered(isAdmitted);
-    if (isAdmitted) {
-      this.#leader = from;
-      this.#isDirect = false;
-      this.#open({ status: 200, url: this.#url.href, headers: new Headers({ "content-type": EVENT_STREAM }) });
-    } else if (!this.#isDirect) this.#catchUp();
-  }
-
-  /** The leader cannot help with an old position: this tab reads by itself until the leader knows it. */
-  #catchUp() {
-    this.#isDirect = true;
-    const direct = new this.#Stream(this.#url, asUnshared(this.#options, this.#recent.id), async (events, id) => {
-      this.#take(events, id);
-      while (this.#connection?.body?.desiredSize <= 0) await new Promise((resume) => { this.#resume = resume; });
-      // Nothing is read while the leader is asked, so no event arrives twice.
-      if (await this.#asks()) direct.close();
-    }, ({ name, reason, status, until, response }) => {
-      if (name === "open") this.#open(response);
-      else if (reason !== "aborted" && name !== "connecting") this.#fail({ reason, status, until, response, final: name === "ended" });
-    });
-    this.#direct = direct;
-  }
-
-  #asks() {
-    return new Promise((resolve) => {
-      this.#answered = resolve;
-      this.#join();
-    });
-  }
-
-  #open({ status, url, headers }) {
-    if (!this.#connection || this.#connection.body) return;
-    const stream = new ReadableStream({
-      start: (controller) => { this.#connection.body = controller; },
-      pull: () => this.#resume(),
-    }, { highWaterMark: MOST_UNREAD, size: sizeOf });
-    this.#connection.resolve({ status, url, headers, body: stream });
-  }
-
-  #take(events, id) {
-    const { body } = this.#connection ?? {};
-    if (!body) return;
-    // The page is slow. It asks for the rest when it has handled what is there.
-    if (body.desiredSize <= 0) return this.#fail({ reason: "closed", now: true });
+  #take(leader, events, id) {
+    this.#leader = leader;
     this.#recent.push(events, id);
-    body.enqueue({ events, id });
+    this.#connection.mode = "shared";
+    this.#connection.changed?.();
   }
 
-  /** What the stream has not read yet, it receives from the next connection, if there is one. */
+  /** The leader does not know the position of this tab. */
+  #refuse() {
+    if (this.#connection.mode === "shared") return this.#fail(GONE);
+    this.#connection.mode = "alone";
+    this.#connection.changed?.();
+  }
+
   #fail(failure) {
-    const { body, reject } = this.#connection ?? {};
+    const connection = this.#connection;
     this.#connection = this.#leader = undefined;
-    this.#direct?.close();
-    if (body && failure.final) body.enqueue({ failure });
-    else if (body) body.error(failure);
-    else reject?.(failure);
+    this.#isAsking = false;
+    if (!connection) return;
+    connection.failure = failure;
+    connection.changed?.();
+  }
+
+  /** What the stream has not read yet. A failure follows what has arrived before it. */
+  async #read(connection) {
+    for (;;) {
+      connection.signal.throwIfAborted();
+      const events = this.#recent.since(connection.at);
+      // The stream is too slow.
+      if (!events) throw GONE;
+      const { id } = this.#recent;
+      if (events.length || id !== connection.id) {
+        connection.at += events.length;
+        connection.id = id;
+        return { events, id };
+      }
+      if (connection.failure) throw connection.failure;
+      await change(connection);
+    }
+  }
+
+  /** The leader cannot help with an old position: this tab reads by itself until a leader knows it. */
+  async #readAlone(connection, init) {
+    const { fetch = globalThis.fetch } = this.#options;
+    const response = await fetch(this.#stream.url, init);
+    const { body } = response;
+    let reader;
+    return withBody(response, async () => {
+      reader ??= body.getReader();
+      if (connection.mode === "alone") await this.#askBetween(connection);
+      if (connection.mode === "shared") {
+        reader.cancel().catch(() => {});
+        return this.#read(connection);
+      }
+      const { done, value } = await reader.read();
+      if (done) throw { reason: "closed" };
+      return value;
+    });
+  }
+
+  /** Nothing is read while the leader is asked, so no event arrives twice. */
+  async #askBetween(connection) {
+    if (this.#misses) return;
+    let timer;
+    const patience = new Promise((resolve) => { timer = setTimeout(resolve, PATIENCE); });
+    await Promise.race([this.#join(connection), patience]);
+    clearTimeout(timer);
+    // Until a leader is heard of, none is asked.
+    if (this.#isAsking) this.#misses = 1;
+    this.#isAsking = false;
   }
 
   #listen() {
-    const now = Date.now();
-    if (now - this.#heardAt < QUIET || this.#broker) return;
-    if (this.#heardAt >= this.#askedAt || now - this.#askedAt > 2.5 * QUIET) {
-      // The timers of this tab may have slept as well: it asks first.
-      this.#askedAt = now;
-      this.#channel.postMessage({ ping: true });
-    } else this.#lead({ steal: true });
+    if (!this.isShared || Math.abs(Date.now() - this.#heardAt) < QUIET) return;
+    // The timers of this tab may have slept as well: it asks first.
+    if (this.#misses++ && !this.#broker) this.#lead({ steal: true });
+    else this.#ask();
   }
 }
