@@ -2,6 +2,9 @@
 
 import { COLON, D, E, I, LF, R, SPACE } from "./characters.js";
 
+/** Characters of an event or a line, as in the client for Rust. More is no event stream, but a defect. */
+const LARGEST = 64 * 2 ** 20;
+
 /** Decodes one stream. The ID is the last event ID of the stream before, if there was one. */
 export class Decoder {
   /** The last event ID of the blocks that have ended. */
@@ -38,6 +41,9 @@ export class Decoder {
     if (joined) this.#decode(this.#line + text.slice(0, first), 0, events);
     if (first) this.#decode(text, joined ? first : 0, events);
     else this.#line += text;
+    if (this.#line.length + (this.#data?.length ?? 0) > LARGEST) {
+      throw Object.assign(new RangeError("an event is too large"), { reason: "too-large", final: true });
+    }
     return events;
   }
 

@@ -4,27 +4,29 @@ export class Position {
   id;
   #key;
   #storage;
+  #hasFailed = false;
 
   constructor({ lastEventId = "", resume, storage }) {
-    if (resume) this.#key = `carafe:${resume}`;
-    this.#storage = storage;
-    this.id = this.#use("getItem") ?? lastEventId;
+    this.#key = `carafe:${resume}`;
+    // Where storage is blocked, its name throws already.
+    this.#storage = () => (resume ? storage ?? sessionStorage : undefined);
+    this.id = this.#try((items) => items?.getItem(this.#key)) ?? lastEventId;
   }
 
   /** Called after the events up to this ID were handled: the next stream begins after it. */
   commit(id) {
     if (id === this.id) return;
     this.id = id;
-    this.#use("setItem");
+    this.#try((items) => items?.setItem(this.#key, id));
   }
 
-  #use(method) {
+  /** Storage may be full or forbidden, at times. The stream is more useful without it than not at all. */
+  #try(use) {
     try {
-      if (this.#key) return (this.#storage ??= sessionStorage)[method](this.#key, this.id);
+      return use(this.#storage());
     } catch (error) {
-      // Full or forbidden. The stream is more useful without this than not at all.
-      console.warn("carafe-client: position not saved", error);
-      this.#key = undefined;
+      if (!this.#hasFailed) console.warn("carafe-client: cannot store the position", error);
+      this.#hasFailed = true;
     }
   }
 }

@@ -2,6 +2,8 @@
 
 /** Statuses of a server that may answer otherwise later, beside 5xx. */
 const TEMPORARY = [408, 425, 429];
+/** A wrong `Retry-After` does not end the stream. */
+const A_DAY = 86_400_000;
 
 /** Returns why this response is no stream of `type`, or nothing if it is one. */
 export function failureOf(response, type) {
@@ -21,5 +23,5 @@ export function failureOf(response, type) {
 /** Milliseconds: the header has seconds or a date (RFC 9110, 10.2.3). */
 function retryAfter(headers) {
   const text = headers.get("retry-after");
-  return Math.max(0, text * 1000 || Date.parse(text) - Date.now() || 0);
+  return Math.min(A_DAY, Math.max(0, text * 1000 || Date.parse(text) - Date.now() || 0));
 }

@@ -26,10 +26,12 @@ class Subscription {
   #current;
   #delivered = () => {};
   #changed = () => {};
+  /** The last call of `next`. One that is made meanwhile waits for it, as with generators. */
+  #turn = Promise.resolve();
 
   constructor(url, options) {
     this.#options = options;
-    this.#stream = new Stream(url, options, (events) => events.length && new Promise((resolve) => {
+    this.#stream = new Stream(url, options, (events) => new Promise((resolve) => {
       [this.#batch, this.#at, this.#delivered] = [events, 0, resolve];
       this.#changed();
     }), (state) => {
@@ -56,7 +58,12 @@ class Subscription {
     return this;
   }
 
-  async next() {
+  next() {
+    const next = () => this.#next();
+    return (this.#turn = this.#turn.then(next, next));
+  }
+
+  async #next() {
     for (;;) {
       this.#commit();
       const { name, reason } = this.state;

@@ -138,3 +138,14 @@ function parse(text) {
   parser.feed(text);
   return events;
 }
+
+test("an event of more than 64 Mi characters is an error, in one line or in many", () => {
+  const line = "x".repeat(2 ** 20);
+  for (const text of [line, `data:${line}\n`]) {
+    const decoder = new Decoder();
+    decoder.push(new TextEncoder().encode("data:"));
+    const bytes = new TextEncoder().encode(text);
+    const push = () => { for (let at = 0; at < 66; at++) decoder.push(bytes); };
+    assert.throws(push, { name: "RangeError", reason: "too-large" });
+  }
+});

@@ -73,8 +73,28 @@ test("a storage that is full does not end the stream", async (t) => {
   assert.equal(warnings.mock.callCount(), 1);
 });
 
-test("a storage that is forbidden does not prevent the stream", async (t) => {
+test("a storage that was full stores the next position", async (t) => {
+  t.mock.method(console, "warn", () => {});
+  const storage = new FakeStorage();
+  let isFull = true;
+  const full = {
+    getItem: () => null,
+    setItem(key, id) {
+      if (!isFull) return storage.setItem(key, id);
+      isFull = false;
+      throw new Error("QuotaExceededError");
+    },
+  };
+  const { url } = await serve(t, stream("id: 1\ndata: a\n\nid: 2\ndata: b\n\n"));
+  await read(url, { resume: "key", storage: full }, 2);
+  assert.equal(storage.getItem("carafe:key"), "2");
+});
+
+test("a stream works where storage is blocked", async (t) => {
+  t.mock.method(console, "warn", () => {});
+  // As Chromium does where cookies are blocked.
+  Object.defineProperty(globalThis, "sessionStorage", { configurable: true, get() { throw new Error("SecurityError"); } });
+  t.after(() => delete globalThis.sessionStorage);
   const { url } = await serve(t, stream("id: 1\ndata: a\n\n"));
-  const storage = { getItem() { throw new Error("SecurityError"); }, setItem() {} };
-  assert.deepEqual((await read(url, { resume: "key", storage }, 1)).data, ["a"]);
+  assert.deepEqual((await read(url, { resume: "key", lastEventId: "0" }, 1)).data, ["a"]);
 });

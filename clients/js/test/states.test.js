@@ -85,6 +85,27 @@ test("Retry-After and retry are lower bounds of the time to wait", async (t) => 
   waits.forEach((wait, at) => assert.ok(wait >= bounds[at] - 5, `${wait} ms of at least ${bounds[at]}`));
 });
 
+for (const [what, answer, longest] of [
+  ["retry", stream("retry: 99999999999999999999\n\n", true), 300_000],
+  ["Retry-After", status(503, { "retry-after": "1e12" }), 86_400_000],
+]) {
+  test(`${what} of any size is a wait of at most ${longest / 60_000} minutes`, async (t) => {
+    t.mock.method(Math, "random", () => 0);
+    const { url } = await serve(t, answer);
+    const controller = new AbortController();
+    let wait;
+    await read(url, {
+      signal: controller.signal,
+      onState({ name, until }) {
+        if (name !== "waiting") return;
+        wait = until - Date.now();
+        setImmediate(() => controller.abort());
+      },
+    });
+    assert.ok(wait <= longest && wait > longest * 0.9, `${wait} ms`);
+  });
+}
+
 test("the time to wait doubles with each failure, up to 30 s above the lower bound, and jitter is only added", async (t) => {
   t.mock.method(Math, "random", () => 1);
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
@@ -208,16 +229,40 @@ test("a clock that is set back does not prolong the wait", async (t) => {
   assert.equal((await read(url, { onState, retry: 100 })).states.at(-1).reason, "done");
 });
 
-test("a server can ask for five minutes by retry, and for no more", async (t) => {
-  const { url } = await serve(t, stream("retry: 99999999999999999999\n\n", true));
-  let wait;
+test("a stream that is closed while its response is on the way stays closed", async (t) => {
+  const { url, requests } = await serve(t, stream("data: a\n\n"));
+  const states = [];
   const subscription = subscribe(url, {
-    onState({ name, until }) {
-      if (name !== "waiting") return;
-      wait = until - Date.now();
-      setImmediate(() => subscription.close());
+    retry: 1,
+    async fetch(...request) {
+      const response = await fetch(...request);
+      subscription.close();
+      return response;
     },
+    onState: (state) => states.push(state),
   });
   for await (const _ of subscription);
-  assert.ok(wait > 299_000 && wait <= 330_000, `${wait} ms`);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.deepEqual([namesOf(states), requests.length], [["connecting", "ended aborted"], 1]);
+});
+
+test("questions for the next event are answered in their order", async (t) => {
+  const { url } = await serve(t, stream("data: a\n\n"), stream("data: b\n\n", true));
+  const subscription = subscribe(url, { retry: 1, silence: 60 });
+  const events = await Promise.all([subscription.next(), subscription.next()]);
+  assert.deepEqual(events.map(({ value }) => value.data), ["a", "b"]);
+  const last = subscription.next();
+  subscription.close();
+  assert.equal((await last).done, true);
+});
+
+test("an event that is too large ends the stream", async (t) => {
+  const chunk = new TextEncoder().encode("x".repeat(2 ** 20));
+  const body = new ReadableStream({
+    start: (controller) => controller.enqueue(new TextEncoder().encode("data: ")),
+    pull: (controller) => controller.enqueue(chunk),
+  });
+  const fetch = async () => new Response(body, { headers: { "content-type": "text/event-stream" } });
+  const { error } = await read("http://localhost/", { fetch });
+  assert.deepEqual([error.name, error.reason], ["StreamError", "too-large"]);
 });

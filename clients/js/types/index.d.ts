@@ -73,7 +73,7 @@ export type Control = { id: string } & (
 /** Why a stream is not open. The first line is followed by another attempt. */
 export type Reason =
   | "network" | "closed" | "silence" | "status" | "html" | "token" | "hidden" | "buffered" | "online"
-  | "done" | "content-type" | "aborted";
+  | "done" | "content-type" | "too-large" | "aborted";
 
 export type StreamState = {
   /** Milliseconds since 1970. */
