@@ -305,6 +305,12 @@ impl Hub {
         &*self.inner.log
     }
 
+    /// Whether other hubs publish to the log, too.
+    #[must_use]
+    pub fn is_one_of_several(&self) -> bool {
+        self.inner.log.refill().is_some()
+    }
+
     /// What the log takes on disk, if it is on disk.
     #[must_use]
     pub fn disk_usage(&self) -> Option<DiskUsage> {

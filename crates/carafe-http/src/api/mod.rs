@@ -58,6 +58,8 @@ pub(crate) mod query;
 #[cfg(feature = "hub")]
 pub(crate) mod refusal;
 #[cfg(feature = "hub")]
+pub(crate) mod repeats;
+#[cfg(feature = "hub")]
 pub(crate) mod revocations;
 #[cfg(feature = "hub")]
 pub(crate) mod router;

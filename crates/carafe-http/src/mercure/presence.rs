@@ -7,14 +7,16 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use carafe_hub::Hub;
+use carafe_hub::{Hub, PublishError};
 use carafe_log::{ExternalId, Publication};
 use carafe_protocol::{EventType, Topic};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
+use crate::api::repeats::Repeats;
 use crate::mercure::encoder::OF_HUB;
 use crate::mercure::payloads::Payloads;
 use crate::mercure::update::new_urn;
@@ -24,6 +26,10 @@ use crate::mercure::version::Version;
 pub(crate) const SUBSCRIPTIONS: &str = "/.well-known/mercure/subscriptions";
 
 pub(crate) const CONTEXT: &str = "https://mercure.rocks/";
+
+/// The most updates about closed subscriptions that wait for the engine of a cluster. Further ones
+/// are published once only.
+const CLOSING: usize = 10_000;
 
 /// Escapes all but the unreserved characters (RFC 3986, 2.3) in a segment of a URL.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -35,6 +41,8 @@ pub(crate) struct Subscriptions {
     open: Mutex<BTreeSet<Arc<Subscription>>>,
     /// The path before that of the hub, in topics of 1.0.
     prefix: Arc<str>,
+    /// Permits for updates that may be published again.
+    closing: Semaphore,
 }
 
 /// What a subscription asks for, as its version names it.
@@ -85,7 +93,7 @@ pub(crate) struct Document<T> {
 
 impl Subscriptions {
     pub(crate) fn new(prefix: Arc<str>) -> Self {
-        Self { open: Mutex::default(), prefix }
+        Self { open: Mutex::default(), prefix, closing: Semaphore::new(CLOSING) }
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeSet<Arc<Subscription>>> {
@@ -187,11 +195,22 @@ impl Subscriptions {
         })
     }
 
-    async fn publish(&self, hub: &Hub, all: &[Arc<Subscription>], active: bool) {
-        let updates = all.iter().filter_map(|one| self.update(one, active)).collect();
-        if let Err(error) = hub.publish_all(updates).await {
-            // While the hub drains, all subscriptions end: no client would receive the update.
-            tracing::debug!(%error, "cannot publish that a subscription opened or closed");
+    fn updates(&self, all: &[Arc<Subscription>], active: bool) -> Vec<Publication> {
+        all.iter().filter_map(|one| self.update(one, active)).collect()
+    }
+
+    /// Publishes that subscriptions have closed. While the engine of a cluster is away, that is
+    /// repeated, unless as much as may wait does. The update may be there twice then, with one ID:
+    /// nodes forget the keys of the hub's events at different times, so it has none.
+    async fn close(&self, hub: &Hub, all: &[Arc<Subscription>]) {
+        let updates = self.updates(all, false);
+        let count = u32::try_from(updates.len()).unwrap_or(u32::MAX);
+        let place = self.closing.try_acquire_many(count).ok();
+        let repeats = Repeats::new();
+        while let Err(error) = hub.publish_all(updates.clone()).await {
+            if place.is_none() || !repeats.wait_after(&error).await {
+                return not_published(&error);
+            }
         }
     }
 }
@@ -248,7 +267,10 @@ pub(crate) struct Present {
 impl Present {
     /// Publishes that the subscriber is active.
     pub(crate) async fn announce(&self) {
-        self.subscriptions.publish(&self.hub, &self.all, true).await;
+        let updates = self.subscriptions.updates(&self.all, true);
+        if let Err(error) = self.hub.publish_all(updates).await {
+            not_published(&error);
+        }
     }
 }
 
@@ -263,6 +285,11 @@ impl Drop for Present {
         }
         let (subscriptions, hub) = (Arc::clone(&self.subscriptions), self.hub.clone());
         let all = std::mem::take(&mut self.all);
-        self.runtime.spawn(async move { subscriptions.publish(&hub, &all, false).await });
+        self.runtime.spawn(async move { subscriptions.close(&hub, &all).await });
     }
+}
+
+/// While the hub drains, all subscriptions end: no client would receive the update.
+fn not_published(error: &PublishError) {
+    tracing::debug!(%error, "cannot publish that a subscription opened or closed");
 }

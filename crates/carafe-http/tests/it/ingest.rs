@@ -21,14 +21,14 @@ use tower::ServiceExt;
 
 use crate::slow_log::SlowLog;
 
-const STREAM: &str = "text/event-stream";
+pub(crate) const STREAM: &str = "text/event-stream";
 const NDJSON: &str = "application/x-ndjson";
 const TEXT: &str = "text/plain";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A hub that everybody may publish to.
-struct Place {
-    hub: Hub,
+pub(crate) struct Place {
+    pub(crate) hub: Hub,
     app: Router,
 }
 
@@ -41,7 +41,7 @@ impl Place {
         Self::on(MemoryLog::default(), set)
     }
 
-    fn on(log: impl Log + 'static, set: impl FnOnce(&mut Options)) -> Self {
+    pub(crate) fn on(log: impl Log + 'static, set: impl FnOnce(&mut Options)) -> Self {
         let hub = Hub::new(log);
         let mut options = Options::default();
         options.anonymous = Rights::all();
@@ -55,7 +55,7 @@ impl Place {
     }
 
     /// Opens a request whose body is sent piece by piece.
-    fn open(&self, target: &str, kind: &str) -> Open {
+    pub(crate) fn open(&self, target: &str, kind: &str) -> Open {
         self.open_by(|body| request(target, kind, body))
     }
 
@@ -65,7 +65,7 @@ impl Place {
     }
 
     /// A subscription to everything that is stored from the start.
-    async fn everything(&self) -> Subscription {
+    pub(crate) async fn everything(&self) -> Subscription {
         let request = Subscribe::to_everything().from(Start::Earliest).with_access(Access::all());
         self.hub.subscribe(request).await.unwrap()
     }
@@ -104,7 +104,7 @@ fn open_body() -> (mpsc::UnboundedSender<Piece>, Body) {
 }
 
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     connection: Option<String>,
     kind: String,
@@ -133,7 +133,7 @@ impl Answer {
 
     /// Checks that it is a problem of this kind, and that the connection is closed after it.
     #[track_caller]
-    fn refuses(&self, status: u16, problem: &str, stored: u64) -> String {
+    pub(crate) fn refuses(&self, status: u16, problem: &str, stored: u64) -> String {
         self.is(status, stored, 0);
         assert_eq!(self.body["type"], format!("urn:carafe:problem:{problem}"), "{self:?}");
         assert_eq!(
@@ -145,23 +145,23 @@ impl Answer {
 }
 
 /// A request whose body is open.
-struct Open {
+pub(crate) struct Open {
     sender: Option<mpsc::UnboundedSender<Piece>>,
-    answer: JoinHandle<Answer>,
+    pub(crate) answer: JoinHandle<Answer>,
 }
 
 impl Open {
     #[track_caller]
-    fn send(&self, piece: impl Into<Bytes>) {
+    pub(crate) fn send(&self, piece: impl Into<Bytes>) {
         self.sender.as_ref().unwrap().send(Ok(piece.into())).unwrap();
     }
 
-    fn breaks(&self) {
+    pub(crate) fn breaks(&self) {
         let broken = io::Error::from(io::ErrorKind::ConnectionReset);
         self.sender.as_ref().unwrap().send(Err(broken)).unwrap();
     }
 
-    async fn end(mut self) -> Answer {
+    pub(crate) async fn end(mut self) -> Answer {
         self.sender = None;
         self.answer.await.unwrap()
     }
@@ -172,7 +172,7 @@ impl Open {
     }
 }
 
-async fn next_data(subscription: &mut Subscription) -> String {
+pub(crate) async fn next_data(subscription: &mut Subscription) -> String {
     loop {
         if let Some(Delivery::Entry(entry)) = subscription.next().await {
             return Arc::<Entry>::clone(&entry).data().to_owned();
@@ -838,7 +838,7 @@ async fn a_compressed_body_is_rejected() {
     assert_eq!(ask(place.app.clone(), request).await.status, 415);
 }
 
-fn end_of(place: &Place) -> Option<Outcome> {
+pub(crate) fn end_of(place: &Place) -> Option<Outcome> {
     place.hub.topic_state(&Topic::new("a").unwrap()).end.map(|end| end.outcome)
 }
 

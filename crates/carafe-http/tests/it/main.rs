@@ -22,6 +22,7 @@ mod http2_floods;
 mod ingest;
 mod keys;
 mod leaks;
+mod leaving;
 mod limits;
 #[path = "../../../carafe-hub/tests/it/oracle.rs"]
 mod oracle;

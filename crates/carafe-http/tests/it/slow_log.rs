@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use carafe_log::{
     Access, Append, AppendAt, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Entry,
     ExternalId, Find, Followed, Follower, MemoryLimits, MemoryLog, Publication, Read, ReadError,
-    Span, TopicState,
+    Refill, Span, TopicState,
 };
 use carafe_protocol::{Generation, Offset, Position, Topic, TopicMatcher};
 use tokio::sync::Semaphore;
@@ -19,30 +19,53 @@ struct Held {
     may_append: Semaphore,
     /// How many events each batch has, in the order of the appends.
     batches: Mutex<Vec<usize>>,
-    busy: Mutex<usize>,
+    failing: Mutex<Failing>,
+    /// Whether other nodes publish, too.
+    is_node: bool,
     /// What other nodes have; `None` if the log does not catch up with them.
     elsewhere: Mutex<Option<Vec<Entry>>>,
 }
 
+/// After some appends, some fail.
+struct Failing {
+    after: usize,
+    count: usize,
+    error: AppendError,
+}
+
+impl Failing {
+    fn next(&mut self) -> Result<(), AppendError> {
+        if self.after > 0 {
+            self.after -= 1;
+            return Ok(());
+        }
+        if self.count == 0 {
+            return Ok(());
+        }
+        self.count -= 1;
+        Err(self.error.clone())
+    }
+}
+
 impl SlowLog {
     pub(crate) fn new() -> Self {
-        Self::on(MemoryLog::default())
+        Self::on(MemoryLog::default(), None)
     }
 
     /// The log of a node, and what it gets when it catches up with others.
     pub(crate) fn behind(generation: Generation, elsewhere: Option<Vec<Entry>>) -> Self {
-        let log = Self::on(MemoryLog::with_generation(MemoryLimits::default(), generation));
-        *log.0.elsewhere.lock().unwrap() = elsewhere;
-        log
+        let log = MemoryLog::with_generation(MemoryLimits::default(), generation);
+        Self::on(log, Some(elsewhere))
     }
 
-    fn on(log: MemoryLog) -> Self {
+    fn on(log: MemoryLog, elsewhere: Option<Option<Vec<Entry>>>) -> Self {
         Self(Arc::new(Held {
             log,
             may_append: Semaphore::new(0),
             batches: Mutex::default(),
-            busy: Mutex::default(),
-            elsewhere: Mutex::new(Some(Vec::new())),
+            failing: Mutex::new(Failing { after: 0, count: 0, error: AppendError::Busy }),
+            is_node: elsewhere.is_some(),
+            elsewhere: Mutex::new(elsewhere.unwrap_or_else(|| Some(Vec::new()))),
         }))
     }
 
@@ -51,9 +74,19 @@ impl SlowLog {
         self.0.may_append.add_permits(appends);
     }
 
+    /// Lets no append go any more that is not begun.
+    pub(crate) fn hold(&self) {
+        self.0.may_append.forget_permits(usize::MAX);
+    }
+
     /// Makes the next appends be rejected, since the log has too much to do.
     pub(crate) fn is_busy(&self, appends: usize) {
-        *self.0.busy.lock().unwrap() = appends;
+        self.fail_after(0, appends, &AppendError::Busy);
+    }
+
+    /// Makes so many appends fail after others that do not.
+    pub(crate) fn fail_after(&self, after: usize, count: usize, error: &AppendError) {
+        *self.0.failing.lock().unwrap() = Failing { after, count, error: error.clone() };
     }
 
     /// How many events each batch has that was begun.
@@ -67,13 +100,7 @@ impl Append for SlowLog {
         Box::pin(async move {
             self.0.batches.lock().unwrap().push(batch.len());
             self.0.may_append.acquire().await.unwrap().forget();
-            {
-                let mut busy = self.0.busy.lock().unwrap();
-                if *busy > 0 {
-                    *busy -= 1;
-                    return Err(AppendError::Busy);
-                }
-            }
+            self.0.failing.lock().unwrap().next()?;
             self.0.log.append(batch).await
         })
     }
@@ -94,6 +121,10 @@ impl Read for SlowLog {
 
     fn ended_topics(&self) -> usize {
         self.0.log.ended_topics()
+    }
+
+    fn refill(&self) -> Option<Refill> {
+        self.0.is_node.then_some(Refill { after: 0, age: None })
     }
 
     fn catch_up(&self) -> BoxFuture<'_, Result<(), ReadError>> {

@@ -46,7 +46,8 @@ pub(crate) async fn ingest(
     store.wait_for_room(0).await?;
     let _open = options.metrics.ingests();
     let fed = app.feeding.begin(template.topics(), template.is_private());
-    store.set_on_abort(OnAbort::new(&app.feeding, fed, template.end_on_abort()));
+    let (end, since) = (template.end_on_abort(), app.hub.position());
+    store.set_on_abort(OnAbort::new(&app.feeding, fed, end, since));
     let mut interruptions = Interruptions::new(&app.hub, &template, caller);
     let mut feed = Feed {
         app,

@@ -1,13 +1,15 @@
 //! What happens to a topic when the connection of its producer breaks.
 
 use carafe_hub::Hub;
-use carafe_log::{Outcome, Publication};
+use carafe_log::{Access, Outcome, Publication};
+use carafe_protocol::{Position, Topic};
 use tracing::debug;
 
 use crate::answer::problem::Problem;
 use crate::answer::problem_kind::ProblemKind;
 use crate::api::ingest::feeding::{Fed, Feeding};
 use crate::api::query::Query;
+use crate::api::repeats::Repeats;
 
 /// The reason in the end of the topic.
 const REASON: &str = "the connection of the producer broke off";
@@ -35,11 +37,20 @@ pub(crate) struct OnAbort {
     end: Option<Publication>,
     feeding: Feeding,
     fed: Fed,
+    /// Events of the topic after this position are of another producer. `None` if it is not known
+    /// which events of the request are stored.
+    since: Option<Position>,
 }
 
 impl OnAbort {
-    pub(crate) fn new(feeding: &Feeding, fed: Fed, end: Option<Publication>) -> Self {
-        Self { end, feeding: feeding.clone(), fed }
+    /// `since`: the position of the hub when the request began.
+    pub(crate) fn new(
+        feeding: &Feeding,
+        fed: Fed,
+        end: Option<Publication>,
+        since: Position,
+    ) -> Self {
+        Self { end, feeding: feeding.clone(), fed, since: Some(since) }
     }
 
     /// Whether there is something to do.
@@ -47,18 +58,44 @@ impl OnAbort {
         self.end.is_some()
     }
 
+    /// Events of the request are stored, up to this position.
+    pub(crate) fn has_stored(&mut self, position: Position) {
+        self.since = self.since.filter(|since| since.offset > position.offset).or(Some(position));
+    }
+
+    /// Events of the request may be stored or not.
+    pub(crate) fn is_unsure(&mut self) {
+        self.since = None;
+    }
+
     /// The request has broken off, and its events are stored.
     pub(crate) async fn run(self, hub: &Hub) {
-        let Self { end, feeding, fed } = self;
+        let Self { end, feeding, fed, since } = self;
         drop(fed);
-        let Some(end) = end else { return };
-        // A producer that has come back before the hub noticed the end of its first connection goes
-        // on with the topic.
-        if feeding.is_fed(end.topic(), true) {
-            return;
-        }
-        if let Err(error) = hub.publish(end.with_data(REASON)).await {
-            debug!(%error, "the topic of a producer that has left is not ended");
+        let Some(end) = end.map(|end| end.with_data(REASON)) else { return };
+        let repeats = Repeats::new();
+        loop {
+            // A producer that has come back before the hub noticed the end of its first connection
+            // goes on with the topic.
+            let is_fed = feeding.is_fed(end.topic(), true);
+            if is_fed || is_fed_elsewhere(hub, end.topic(), since).await {
+                return;
+            }
+            let Err(error) = hub.publish(end.clone()).await else { return };
+            if !repeats.wait_after(&error).await {
+                return debug!(%error, "the topic of a producer that has left is not ended");
+            }
         }
     }
+}
+
+/// Whether the topic has an event that another node may have received from the producer: this one
+/// does not know the requests of other nodes.
+async fn is_fed_elsewhere(hub: &Hub, topic: &Topic, since: Option<Position>) -> bool {
+    let Some(since) = since.filter(|_| hub.is_one_of_several()) else { return false };
+    // Without an answer, the end is not published either.
+    let _ = hub.catch_up().await;
+    let tail = hub.topic_tail(topic, &Access::all(), None).await;
+    let newest = tail.ok().and_then(|tail| tail.position);
+    newest.is_some_and(|newest| newest.offset > since.offset)
 }

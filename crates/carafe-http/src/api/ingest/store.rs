@@ -5,9 +5,11 @@
 
 use std::mem;
 use std::pin::Pin;
+use std::time::Duration;
 
 use carafe_hub::Hub;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::answer::problem::Problem;
 use crate::answer::progress::Progress;
@@ -21,6 +23,9 @@ use crate::policy::body_budget::Held;
 /// The most events of a batch, and the most bytes after which it takes no more.
 const EVENTS: usize = 1000;
 const BYTES: usize = 256 << 10;
+
+/// For how long the answer to a client that has left waits for the end of its topic.
+const ANSWERS_AFTER: Duration = Duration::from_secs(1);
 
 /// How often an event is in memory while it is appended: an append that fails is repeated for a
 /// part of its batch.
@@ -126,6 +131,12 @@ impl Store {
         let Appended { progress, failed } = appending.done.as_mut().await;
         self.appending = None;
         self.progress.join(progress);
+        if let Some(on_abort) = &mut self.on_abort {
+            progress.last.into_iter().for_each(|last| on_abort.has_stored(last));
+            if failed.is_some() {
+                on_abort.is_unsure();
+            }
+        }
         let Some(failed) = failed else { return Ok(()) };
         self.waiting = Batch::default();
         Err(failed)
@@ -150,11 +161,18 @@ impl Store {
         self.on_abort = None;
     }
 
-    /// The client has left, and all events are stored.
+    /// The client has left, and all events are stored. What is to be done then is done by a task,
+    /// and also if nobody waits for it.
     pub(crate) async fn abort(&mut self) {
-        if let Some(on_abort) = self.on_abort.take() {
-            on_abort.run(&self.hub).await;
-        }
+        let Some(on_abort) = self.on_abort.take().filter(OnAbort::ends_a_topic) else { return };
+        let (hub, held) = (self.hub.clone(), self.held.take());
+        let ending = tokio::spawn(async move {
+            on_abort.run(&hub).await;
+            // The budget limits how many such tasks there are.
+            drop(held);
+        });
+        // Not longer: the engine of a cluster may be away.
+        let _ = timeout(ANSWERS_AFTER, ending).await;
     }
 
     fn has_more_to_do(&self) -> bool {
