@@ -1,7 +1,7 @@
 //! What `HEAD` says of one topic: where a producer that comes back goes on.
 
 use carafe_hub::{Access, TopicTail};
-use carafe_log::IdempotencyKey;
+use carafe_log::{IdempotencyKey, ReadError};
 use carafe_protocol::Topic;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
@@ -33,8 +33,12 @@ pub(crate) async fn headers(
     // Whoever feeds a topic has to know what it has sent, private events too.
     let access = if feeds { Access::all() } else { caller.rights.subscribe.clone() };
     let client = hub_client(&app.options.proxies, caller.identity, parts);
-    let tail = app.hub.topic_tail(topic, &access, client).await;
-    tail.map(of_tail).map_err(|error| Problem::try_again(error.to_string()))
+    let try_again = |error: ReadError| Problem::try_again(error.to_string());
+    if feeds {
+        // A producer that came from another node must not send again what that has stored.
+        app.hub.catch_up().await.map_err(try_again)?;
+    }
+    app.hub.topic_tail(topic, &access, client).await.map(of_tail).map_err(try_again)
 }
 
 fn of_tail(TopicTail { position, key, .. }: TopicTail) -> HeaderMap {

@@ -51,6 +51,8 @@ fn a_client_that_knows_more_than_its_node_is_answered_when_that_has_caught_up() 
     }
     let erased = ask("DELETE", &format!("/events/a?id={id}"), true);
     assert_eq!(erased.status, 200, "{erased:?}");
+    let fed = ask("HEAD", "/events/a", true);
+    assert_eq!(fed.headers["carafe-last-position"], *id, "a producer goes on there: {fed:?}");
     let first = ask("GET", "/events/a?absent=204", true);
     assert_eq!(first.status, 200, "{first:?}");
     let none = ask("GET", "/events/b?absent=204", true);
@@ -69,8 +71,9 @@ fn a_client_that_knows_more_than_its_node_is_told_to_come_back_if_that_does_not_
         assert!(!later.headers.contains_key("last-event-id"), "{later:?}");
     }
     let page = format!("/events/a?format=json&last_event_id={id}");
-    for (method, target) in [("GET", page), ("DELETE", format!("/events/a?id={id}"))] {
-        let later = ask(method, &target, false);
+    let erasure = format!("/events/a?id={id}");
+    for (method, target) in [("GET", &*page), ("DELETE", &erasure), ("HEAD", "/events/a")] {
+        let later = ask(method, target, false);
         assert_eq!((later.status, &later.headers["retry-after"]), (503, &"1".parse().unwrap()));
     }
     let unknown = ask("GET", "/events/b?absent=204", false);
