@@ -79,6 +79,10 @@ pub(super) fn failed(error: &EngineError) -> Failure {
         EngineError::Missing => Failure::failed(
             "the stream does not exist: create it with carafe cluster create, or start a node",
         ),
+        EngineError::Unavailable(reason) => Failure::failed(format!(
+            "no server of the cluster's engine answers: {reason}; start one, or check the \
+             addresses in --cluster"
+        )),
         error => Failure::failed(format!("the engine of the cluster: {error}")),
     }
 }

@@ -35,7 +35,8 @@ pub(crate) fn check(request: &Request) -> Result<(), Problem> {
         let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
         if origin.as_ref().and_then(Uri::authority) != host.as_ref() {
             return Err(forbidden(
-                "pages of other origins may not use this hub: serve the page from it",
+                "pages of other origins may not use this hub: run `carafe serve --allow-origin` \
+                 for them",
             ));
         }
     }
