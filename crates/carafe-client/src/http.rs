@@ -40,9 +40,10 @@ pub(crate) fn check_scheme(url: &Url) -> Result<(), Cause> {
     }
 }
 
-/// The value of `Authorization` for this token. It is marked sensitive, so that no log shows it.
+/// The value of `Authorization` for this token, of which a file may end with a line break. It is
+/// marked sensitive, so that no log shows it.
 pub(crate) fn bearer(token: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim())).ok()?;
     value.set_sensitive(true);
     Some(value)
 }

@@ -112,3 +112,10 @@ async fn a_fixed_token_is_sent_and_not_repeated_after_a_401() {
     let (_, error) = all(source(&script).bearer("a\nb").connect()).await;
     assert_eq!(error, Some(Error::UnsendableToken));
 }
+
+#[tokio::test]
+async fn a_token_may_end_with_the_line_break_of_its_file() {
+    let script = Script::play(&[&answer("204 No Content", "", "")]).await;
+    all(source(&script).bearer("a.b.c\r\n").connect()).await;
+    assert_eq!(script.header(0, "authorization").unwrap(), "Bearer a.b.c");
+}
