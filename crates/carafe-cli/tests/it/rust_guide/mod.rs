@@ -48,7 +48,7 @@ fn the_guide_has_these_examples() {
 fn each_example_of_the_guide_does_what_it_says() {
     let hub = Server::dev();
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("orders.token"), "unused").unwrap();
+    fs::write(folder.path().join("orders.token"), "unused\n").unwrap();
     for (name, _, expected) in EXAMPLES {
         let example = start(name, &hub, folder.path());
         wait_for(&example, expected, &hub);
