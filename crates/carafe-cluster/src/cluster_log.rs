@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::node::Node;
 use crate::offsets::{offset_before, sequence_of};
 use crate::options::ClusterOptions;
-use crate::place::{Divergence, Place};
+use crate::place::{Divergence, Place, note_applied};
 use crate::plan::PlanError;
 use crate::publish::Publisher;
 use crate::replicate::Replicator;
@@ -85,7 +85,7 @@ impl<L: AppendAt + Append + Read + 'static> ClusterLog<L> {
         local: L,
         options: ClusterOptions,
     ) -> Result<Self, StartError> {
-        let place = Place::of(&local.span());
+        let place = Place::of(&local);
         let found = compare(&*engine, &place).await.map_err(PlanError::from)?;
         found.judgement?;
         let local = Arc::new(local);
@@ -155,7 +155,7 @@ impl<L> Drop for ClusterLog<L> {
     }
 }
 
-impl<L: Append + Read> Append for ClusterLog<L> {
+impl<L: Append + AppendAt + Read> Append for ClusterLog<L> {
     fn append(&self, batch: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Appended>, AppendError>> {
         Box::pin(async move {
             if batch.is_empty() {
@@ -185,6 +185,7 @@ impl<L: Append + Read> Append for ClusterLog<L> {
                 // It was aborted, or has ended.
                 let _ = task.await;
             }
+            note_applied(&*self.local, self.shared.progress().applied).await;
             self.local.close().await;
         })
     }

@@ -1,11 +1,11 @@
 //! Where a node stands in the engine's order, and whether the engine agrees. No I/O.
 
-use carafe_log::{Commit, Span};
+use carafe_log::{AppendAt, Commit, Read, Span};
 use carafe_protocol::{Generation, Position};
 
 use crate::engine::State;
 use crate::message::{NoCommit, Stored};
-use crate::offsets::{first_offset, sequence_of};
+use crate::offsets::{first_offset, offset_before, sequence_of};
 
 /// How far a node has applied the engine's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,21 +66,23 @@ pub enum Divergence {
 
 impl Place {
     /// The place of a log that nothing else fills.
-    pub(crate) fn of(span: &Span) -> Self {
-        let tail = span.tail;
+    pub(crate) fn of(log: &(impl AppendAt + Read + ?Sized)) -> Self {
+        let Span { tail, oldest, .. } = log.span();
         // A log that has had no entry starts at a position without a nonce.
-        let has_entry = span.oldest.is_some() || tail.nonce != 0;
+        let has_entry = oldest.is_some() || tail.nonce != 0;
+        // An empty log has nothing to tell whether the engine still has what was supplied.
+        let applied = if has_entry { log.supplied_up_to() } else { tail.offset };
         Self {
             generation: tail.generation,
-            applied: sequence_of(tail.offset),
+            applied: sequence_of(applied),
             witness: has_entry.then_some(tail),
         }
     }
 
     /// Moves to where a log stands, if it has more. A log that refused an append may have stored a
     /// part of it.
-    pub(crate) fn catch_up(&mut self, span: &Span) {
-        let of_log = Self::of(span);
+    pub(crate) fn catch_up(&mut self, log: &(impl AppendAt + Read)) {
+        let of_log = Self::of(log);
         if of_log.applied > self.applied {
             *self = of_log;
         }
@@ -113,6 +115,14 @@ impl Place {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Lets a log note how far it has come, if its newest entry does not say so. Else a log whose
+/// newest commits have stored nothing would seem overtaken when the engine has removed them.
+pub(crate) async fn note_applied(log: &(impl AppendAt + Read), applied: u64) {
+    if applied > sequence_of(log.span().tail.offset) {
+        log.note_supplied(offset_before(applied + 1)).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a node does with its local log before it follows the engine.
 
-use carafe_log::{Read, ReadError};
+use carafe_log::{AppendAt, Read, ReadError};
 use carafe_protocol::{Generation, Offset, Position};
 
 use crate::comparison::{Comparison, compare};
@@ -66,8 +66,11 @@ pub enum PlanError {
 ///
 /// # Errors
 /// When the engine does not answer, or the log cannot be read.
-pub async fn plan<R: Read + ?Sized>(engine: &dyn Engine, log: &R) -> Result<Plan, PlanError> {
-    let Comparison { state, judgement, .. } = compare(engine, &Place::of(&log.span())).await?;
+pub async fn plan<L>(engine: &dyn Engine, log: &L) -> Result<Plan, PlanError>
+where
+    L: AppendAt + Read + ?Sized,
+{
+    let Comparison { state, judgement, .. } = compare(engine, &Place::of(log)).await?;
     let Err(why) = judgement else { return Ok(Plan::GoOn) };
     let to = match why {
         Divergence::LostTail { .. } | Divergence::OtherMessage { .. } => {

@@ -213,6 +213,15 @@ pub trait AppendAt: Send + Sync {
         &self,
         commits: Vec<OrderedCommit>,
     ) -> BoxFuture<'_, Result<OrderedAnswers, AppendAtError>>;
+
+    /// Notes that everything up to an offset was supplied, although the newest of it has stored
+    /// nothing. A durable log tries to note it durably. If it fails, it logs why: then what is
+    /// behind its newest entry may be supplied again.
+    fn note_supplied(&self, up_to: Offset) -> BoxFuture<'_, ()>;
+
+    /// The offset up to which everything was supplied: that of the newest entry, or what was
+    /// [noted](Self::note_supplied) behind it.
+    fn supplied_up_to(&self) -> Offset;
 }
 
 /// The answers to ordered commits: one for each batch of each commit.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use carafe_cluster::{Engine, Plan, PlanError, State, begin_after, plan};
-use carafe_log::{DiskLog, MemoryLog, OfflineLog, OpenError, Read};
+use carafe_log::{AppendAt, DiskLog, MemoryLog, OfflineLog, OpenError, Read};
 use carafe_protocol::{Generation, Offset};
 use tracing::warn;
 
@@ -83,7 +83,7 @@ pub(super) async fn disk(
 }
 
 /// What has to be done with a log before it can follow the engine.
-async fn compare(engine: &dyn Engine, log: &impl Read) -> Result<Plan, Failure> {
+async fn compare(engine: &dyn Engine, log: &(impl AppendAt + Read)) -> Result<Plan, Failure> {
     let compared = patiently(|| async {
         match plan(engine, log).await {
             Ok(plan) => Ok(Ok(plan)),

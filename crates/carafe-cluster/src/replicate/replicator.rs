@@ -16,7 +16,7 @@ use crate::comparison::{Comparison, compare};
 use crate::engine::{Engine, EngineError, HEARTBEAT, State, Tail};
 use crate::message::{MessageId, Stored};
 use crate::offsets::sequence_of;
-use crate::place::Place;
+use crate::place::{Place, note_applied};
 use crate::progress::Stopped;
 use crate::publish::Answer;
 use crate::shared::{Shared, StopOnPanic, bounded};
@@ -98,7 +98,7 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
     /// Follows one tail to its end.
     async fn follow(&mut self) -> Result<Infallible, Interruption> {
         // What was applied before the last tail ended, even if the log did not say so.
-        self.place.catch_up(&self.local.span());
+        self.place.catch_up(&*self.local);
         self.shared.applied(self.place.applied);
         let state = self.compare().await?;
         self.go_back_to_witness(&state);
@@ -139,6 +139,7 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
         self.place.applied = self.place.applied.max(state.first.saturating_sub(1));
         self.shared.applied(self.place.applied);
         self.shared.compared(&state);
+        note_applied(&*self.local, self.place.applied).await;
         self.check_window().await;
         Ok(state)
     }

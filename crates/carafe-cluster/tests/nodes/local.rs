@@ -84,6 +84,14 @@ impl AppendAt for Local {
             if is_lost { refused() } else { answers }
         })
     }
+
+    fn note_supplied(&self, up_to: Offset) -> BoxFuture<'_, ()> {
+        self.log.note_supplied(up_to)
+    }
+
+    fn supplied_up_to(&self) -> Offset {
+        self.log.supplied_up_to()
+    }
 }
 
 impl Read for Local {

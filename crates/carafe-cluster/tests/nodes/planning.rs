@@ -1,17 +1,20 @@
 //! How far a log goes back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use carafe_cluster::{
-    ClusterLog, ClusterOptions, Divergence, Engine, MemoryEngine, Plan, begin_after, offset_before,
-    plan,
+    ClusterLog, ClusterOptions, Divergence, Engine, MemoryEngine, Plan, StartError, begin_after,
+    offset_before, plan,
 };
-use carafe_log::{Append, DiskLog, DiskOptions, MemoryLimits, MemoryLog, OfflineLog, Read};
+use carafe_log::{Append, DiskLog, DiskOptions, Find, MemoryLimits, MemoryLog, OfflineLog, Read};
 use carafe_testing::process::seed;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::time::sleep;
 
-use crate::world::{Server, entries, event, nodes};
+use crate::cable::Line;
+use crate::world::{Server, entries, event, keyed, nodes};
 
 #[tokio::test(start_paused = true)]
 async fn the_plan_goes_back_to_the_last_entry_that_both_have() {
@@ -123,4 +126,49 @@ async fn a_log_on_disk_goes_back_and_is_filled_again() {
     let entries = entries(&log, log.span().start).await;
     let data: Vec<_> = entries.iter().map(|entry| entry.data()).collect();
     assert_eq!(data, ["0", "1", "2", "3", "new"]);
+}
+
+/// The newest commits have stored nothing, and the engine has removed them all.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_applied_only_repeats_at_the_end_is_not_overtaken() {
+    let engine = MemoryEngine::new("events");
+    let mut servers = nodes(&engine, 1).await;
+    servers[0].publish_one(event("a", "other")).await;
+    let first = servers[0].publish_one(keyed("a", "kept", "key")).await;
+    for _ in 0..5 {
+        assert!(servers[0].publish_one(keyed("a", "again", "key")).await.repeated);
+    }
+    // Until it compares itself with the engine the next time.
+    sleep(Duration::from_secs(15)).await;
+    engine.trim(8);
+    servers[0].restart().await;
+    servers[0].settle().await;
+    assert_eq!(servers[0].data().await, ["other", "kept"]);
+    assert_eq!(servers[0].find(first.position).await, Find::Found);
+
+    // What it has not applied is a hole all the same.
+    servers[0].cable.set(Line::Cut);
+    let other = Server::start(&engine).await;
+    other.publish_one(event("a", "missed")).await;
+    engine.trim(9);
+    servers[0].cable.set(Line::Good);
+    let Err(StartError::Diverged(why)) = servers[0].try_restart().await else { panic!("a hole") };
+    assert_eq!(why, Divergence::Overtaken { applied: 7, first: 9 });
+}
+
+#[tokio::test]
+async fn a_log_on_disk_that_has_applied_only_repeats_at_the_end_is_not_overtaken() {
+    let engine = MemoryEngine::new("events");
+    let generation = engine.state().await.unwrap().identity.generation;
+    let (folder, options) = (tempfile::tempdir().unwrap(), DiskOptions::default());
+    let open = || DiskLog::open(folder.path(), options.with_supplied(generation)).unwrap();
+    let engine_of_node = Arc::new(engine.clone());
+    let log = ClusterLog::start(engine_of_node, open(), ClusterOptions::default()).await.unwrap();
+    for _ in 0..3 {
+        log.append(vec![keyed("a", "kept", "key")]).await.unwrap();
+    }
+    log.close().await;
+    drop(log);
+    engine.trim(4);
+    assert_eq!(plan(&engine, &open()).await.unwrap(), Plan::GoOn);
 }

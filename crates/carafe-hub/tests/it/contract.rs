@@ -36,6 +36,14 @@ impl AppendAt for Wrapper {
     ) -> BoxFuture<'_, Result<OrderedAnswers, AppendAtError>> {
         self.0.append_ordered(commits)
     }
+
+    fn note_supplied(&self, up_to: Offset) -> BoxFuture<'_, ()> {
+        self.0.note_supplied(up_to)
+    }
+
+    fn supplied_up_to(&self) -> Offset {
+        self.0.supplied_up_to()
+    }
 }
 
 impl Read for Wrapper {

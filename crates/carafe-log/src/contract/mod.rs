@@ -147,6 +147,7 @@ macro_rules! __contract_tests {
             $crate::__tests_of!($factory, supplied: [
                 supplied_entries_keep_their_offsets,
                 supplied_entries_must_lie_beyond_the_tail,
+                how_far_a_log_was_supplied_is_noted_behind_its_newest_entry,
             ]);
             $crate::__tests_of!($factory, ordered: [
                 a_commit_has_the_offsets_nonces_and_time_that_it_was_given,

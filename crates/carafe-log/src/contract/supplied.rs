@@ -1,7 +1,10 @@
 //! Entries that another node supplies, with the offsets they have there.
 
+use std::time::Duration;
+
 use super::Factory;
 use super::helpers::{any, append_one, find, keyed, publication, read_all, supplied, wait};
+use super::ordered::{commit, store};
 use crate::{AppendAt, AppendAtError, Entry, Find, Read};
 
 pub fn supplied_entries_keep_their_offsets<F: Factory>() {
@@ -36,4 +39,18 @@ pub fn supplied_entries_must_lie_beyond_the_tail<F: Factory>() {
     );
     assert_eq!(log.span(), before, "all or none");
     assert_eq!(wait(log.append_at(Vec::new())), Ok(()));
+}
+
+/// The newest commits may have stored nothing: all of it was known.
+pub fn how_far_a_log_was_supplied_is_noted_behind_its_newest_entry<F: Factory>() {
+    let log = F::supplied();
+    store(&log, vec![commit(1, Duration::ZERO, vec![vec![keyed("a", "1")]])]);
+    let tail = log.span().tail.offset;
+    assert_eq!(log.supplied_up_to(), tail);
+    for (noted, up_to) in [(tail - 1, tail), (tail + 5, tail + 5)] {
+        wait(log.note_supplied(noted));
+        assert_eq!(log.supplied_up_to(), up_to);
+    }
+    store(&log, vec![commit(2, Duration::ZERO, vec![vec![keyed("a", "2")]])]);
+    assert_eq!(log.supplied_up_to(), log.span().tail.offset);
 }

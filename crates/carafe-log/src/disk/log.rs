@@ -10,6 +10,7 @@ use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use futures_channel::oneshot;
 
 use crate::disk::maintain::open::open;
+use crate::disk::noted::Noted;
 use crate::disk::options::{DiskOptions, OpenError};
 use crate::disk::read::external_ids::ExternalIdSearch;
 use crate::disk::read::last::LastSearch;
@@ -57,6 +58,7 @@ pub struct DiskLog {
     key_readers: Readers,
     pattern_tests: u64,
     writer: Arc<WriterThread>,
+    noted: Arc<Noted>,
     failure: Mutex<Option<oneshot::Receiver<String>>>,
     closed: Mutex<Option<oneshot::Receiver<()>>>,
     // Released when the writer has ended, while a reader thread may still finish a turn. `None`
@@ -102,6 +104,7 @@ impl DiskLog {
         let opened = open(&storage, &options)?;
         let clock = if options.supplied.is_some() { clock.supplied() } else { clock };
         let room_to = fit(&opened.state, opened.room_to, &options)?;
+        let noted = Arc::new(Noted::read(&*storage));
         let shared = Arc::new(DiskShared::new(storage, opened, clock, &options));
         resume_clock(&shared);
         let queue = Arc::new(Queue::new(&options));
@@ -131,6 +134,7 @@ impl DiskLog {
             key_readers,
             pattern_tests,
             writer,
+            noted,
             failure,
             closed,
             lock: None,
@@ -338,6 +342,21 @@ impl AppendAt for DiskLog {
             self.take(Work::Ordered(commits, looked, reply));
             answer.await.unwrap_or_else(|_| Err(panicked().into()))
         })
+    }
+
+    fn note_supplied(&self, up_to: Offset) -> BoxFuture<'_, ()> {
+        let noted = Arc::clone(&self.noted);
+        let note = self.read_with(move |shared| Ok(Some(noted.note(up_to, shared))));
+        Box::pin(async move {
+            let noted = note.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+            if let Err(error) = noted {
+                tracing::warn!(%error, "it cannot be noted how far the log was supplied");
+            }
+        })
+    }
+
+    fn supplied_up_to(&self) -> Offset {
+        self.noted.up_to(&self.shared)
     }
 }
 

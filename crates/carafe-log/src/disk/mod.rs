@@ -14,8 +14,9 @@
 //! index, which only the thread that adds entries uses. Followers run while the state in
 //! `state::DiskShared` is locked; so a follower must not call the log. No lock is held while a file
 //! is read or written, except one per segment while its index is made again, one per selection
-//! while it is made, and one while the file of a sealed segment is removed or replaced. Under that
-//! one, the lock of the state is taken.
+//! while it is made, one while the mark of what was supplied is written (`noted`), and one while
+//! the file of a sealed segment is removed or replaced. Under that one, the lock of the state is
+//! taken.
 
 #[cfg(test)]
 mod costs;
@@ -23,6 +24,7 @@ mod format;
 mod index;
 mod log;
 mod maintain;
+mod noted;
 mod options;
 mod pace;
 mod read;

@@ -149,6 +149,17 @@ impl AppendAt for MemoryLog {
             commits.into_iter().map(append).collect()
         })
     }
+
+    fn note_supplied(&self, up_to: Offset) -> BoxFuture<'_, ()> {
+        let mut state = self.state();
+        state.noted = state.noted.max(up_to);
+        Box::pin(ready(()))
+    }
+
+    fn supplied_up_to(&self) -> Offset {
+        let state = self.state();
+        state.noted.max(state.tail().offset)
+    }
 }
 
 impl Read for MemoryLog {

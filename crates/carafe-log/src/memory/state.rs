@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) clock: Clock,
     /// Whether another node may still supply entries beyond the tail.
     pub(super) supplied: bool,
+    /// The offset up to which everything was supplied, as was noted.
+    pub(super) noted: Offset,
     /// The position before the oldest entry.
     pub(super) start: Position,
     pub(super) published: Kept,
@@ -111,6 +113,7 @@ impl State {
             limits,
             clock: Clock::system(),
             supplied,
+            noted: 0,
             start,
             published: Kept::default(),
             of_hub: Kept::default(),

@@ -18,6 +18,7 @@ mod formats;
 mod going_back;
 mod keys;
 mod memory;
+mod noted;
 mod panics;
 mod repair;
 mod replacing;

@@ -1,4 +1,4 @@
-//! The format of the files on disk: segments, indexes, filters and the clean mark. Nothing here
+//! The format of the files on disk: segments, indexes, filters and the marks. Nothing here
 //! opens a file by its name or knows of threads.
 
 pub(crate) mod clean_mark;
@@ -10,3 +10,4 @@ pub(crate) mod index;
 pub(crate) mod pieces;
 pub(crate) mod record;
 pub(crate) mod scan;
+pub(crate) mod supplied_mark;

@@ -6,6 +6,7 @@ use std::io;
 use carafe_protocol::Offset;
 
 use crate::disk::format::clean_mark::remove_clean_mark;
+use crate::disk::format::supplied_mark::remove_supplied_mark;
 use crate::disk::maintain::check::OfflineLog;
 use crate::disk::maintain::open::{Checked, erases_after, segments_of};
 use crate::disk::options::OpenError;
@@ -25,6 +26,7 @@ impl OfflineLog {
         let storage = &*self.storage;
         let names = files::segments(storage)?;
         check_supplied(storage, &names)?;
+        remove_supplied_mark(storage)?;
         remove_segments(storage, &names)?;
         files::tidy(storage, |_| false)?;
         Ok(())
@@ -45,6 +47,7 @@ impl OfflineLog {
         if erases_after(&log, to) {
             return self.clear();
         }
+        remove_supplied_mark(storage)?;
         let mut kept = segments_of(&log);
         let begins_before = |(segment, _): &(Segment, _)| segment.header.previous.offset < to;
         let later = kept.split_off(kept.partition_point(begins_before));

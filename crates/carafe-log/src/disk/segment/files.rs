@@ -6,6 +6,7 @@ use crate::disk::format::clean_mark;
 use crate::disk::format::filter;
 use crate::disk::format::header;
 use crate::disk::format::index;
+use crate::disk::format::supplied_mark::{self, SuppliedMark};
 use crate::disk::storage::{Storage, StorageFile};
 
 /// The end of the name of a segment, after its number.
@@ -39,6 +40,8 @@ pub(crate) enum FileKind<'a> {
     },
     /// The clean mark.
     Clean,
+    /// The mark of what was supplied.
+    Supplied,
     /// The lock file, or a backup of a repair.
     Kept,
 }
@@ -47,6 +50,9 @@ pub(crate) enum FileKind<'a> {
 pub(crate) fn kind(name: &str) -> Option<FileKind<'_>> {
     if name == clean_mark::CLEAN {
         return Some(FileKind::Clean);
+    }
+    if name == supplied_mark::SUPPLIED {
+        return Some(FileKind::Supplied);
     }
     let backup = name
         .split_once(DAMAGED)
@@ -57,6 +63,9 @@ pub(crate) fn kind(name: &str) -> Option<FileKind<'_>> {
     if let Some(name) = name.strip_suffix(UNFINISHED) {
         return match kind(name)? {
             FileKind::Clean => Some(FileKind::Unfinished { magic: clean_mark::CLEAN_MAGIC }),
+            FileKind::Supplied => {
+                Some(FileKind::Unfinished { magic: supplied_mark::SUPPLIED_MAGIC })
+            }
             FileKind::Segment => Some(FileKind::Unfinished { magic: header::MAGIC }),
             FileKind::Derived { magic, .. } => Some(FileKind::Unfinished { magic }),
             _ => None,
@@ -122,6 +131,8 @@ pub(crate) fn tidy(storage: &dyn Storage, keeps: impl Fn(&str) -> bool) -> io::R
     for name in storage.list()? {
         let magic = match kind(&name) {
             Some(FileKind::Segment | FileKind::Kept) => continue,
+            Some(FileKind::Supplied) if SuppliedMark::read(storage)?.is_some() => continue,
+            Some(FileKind::Supplied) => Some(supplied_mark::SUPPLIED_MAGIC),
             Some(FileKind::Derived { number, .. }) if keeps(number) => continue,
             Some(FileKind::Clean) => Some(clean_mark::CLEAN_MAGIC),
             Some(FileKind::Derived { magic, .. } | FileKind::Unfinished { magic }) => Some(magic),
@@ -163,6 +174,8 @@ mod tests {
             "00000000000000000001.index",
             "clean",
             "clean.new",
+            "supplied",
+            "supplied.new",
             "lock",
         ];
         assert!(own.iter().all(|name| kind(name).is_some()));
