@@ -104,7 +104,8 @@ impl Hub {
             Kind::Event => {
                 // With the canonical topic, whatever name was used: whoever holds the event looks
                 // for any of its topics.
-                let one = Erase::One(event.offset);
+                let Position { offset, nonce, .. } = entry.position;
+                let one = Erase::Event { offset, nonce };
                 let erasure = Publication::erase(publication.topic().clone(), one);
                 Ok(EraseOne::Erased(self.publish(erasure).await?.position))
             }

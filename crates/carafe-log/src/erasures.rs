@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use carafe_protocol::{Offset, Topic};
+use carafe_protocol::{Offset, Position, Topic};
 
 use crate::{Entry, Erase, Kind, Publication};
 
@@ -41,9 +41,14 @@ pub struct Erasures {
     topics: Parts<Topic>,
     /// By the offset of the erased event.
     ones: Parts<Offset>,
+    /// Those of events whose nonce is known, too, which are all part of `ones`.
+    events: Parts<(Offset, Nonce)>,
     /// The newest erasure: no later entry is erased.
     newest: Offset,
 }
+
+/// The nonce of an erased event. `None`: whatever it is.
+type Nonce = Option<u32>;
 
 /// What is known of the erasures of a topic, or of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +66,18 @@ impl Erasures {
         let (before, since) = (entry.offset(), entry.time);
         match erase {
             Erase::Before => self.topics.add(entry.topic(), before, since),
-            Erase::One(offset) => self.ones.add(&offset, before, since),
+            Erase::One(offset) => self.add_event((offset, None), before, since),
+            Erase::Event { offset, nonce } => {
+                self.add_event((offset, Some(nonce)), before, since);
+            }
         }
         self.newest = self.newest.max(before);
         true
+    }
+
+    fn add_event(&mut self, event: (Offset, Nonce), before: Offset, since: SystemTime) {
+        self.ones.add(&event.0, before, since);
+        self.events.add(&event, before, since);
     }
 
     /// Whether the content of an entry is erased: by an erasure of one of its topics after it, or
@@ -73,11 +86,18 @@ impl Erasures {
     pub fn covers(&self, entry: &Entry) -> bool {
         entry.offset() < self.newest
             && has_content(&entry.publication)
-            && self.covers_at(entry.offset(), &entry.publication)
+            && (self.erases_event(entry.position)
+                || entry.publication.topics().any(|topic| self.erases_in(topic, entry.offset())))
     }
 
-    fn covers_at(&self, offset: Offset, publication: &Publication) -> bool {
-        self.erases_one(offset) || publication.topics().any(|topic| self.erases_in(topic, offset))
+    /// Whether the event at this position was erased alone.
+    fn erases_event(&self, position: Position) -> bool {
+        let Position { offset, nonce, .. } = position;
+        self.erases_one(offset)
+            && [None, Some(nonce)].into_iter().any(|nonce| {
+                let erased = self.events.get(&(offset, nonce));
+                erased.is_some_and(|erased| offset < erased.before)
+            })
     }
 
     /// The entry as it may be read: without its content, if it is erased.
@@ -94,7 +114,7 @@ impl Erasures {
     /// The number of erased topics and events.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.topics.len + self.ones.len
+        self.topics.len + self.events.len
     }
 
     /// The offset of the newest erasure.
@@ -118,7 +138,8 @@ impl Erasures {
         self.before(topic).is_some_and(|before| offset < before)
     }
 
-    /// Whether the event with this offset was erased alone.
+    /// Whether an event with this offset was erased alone. If the nonce of the erasure is another
+    /// one, the event stays, and searches pass over it only until the erasure is carried out.
     pub(crate) fn erases_one(&self, offset: Offset) -> bool {
         self.ones.get(&offset).is_some_and(|erased| offset < erased.before)
     }
@@ -140,12 +161,14 @@ impl Erasures {
         }
         self.topics.retain(|_, erased| erased.before > start);
         self.ones.retain(|offset, _| *offset > start);
+        self.events.retain(|(offset, _), _| *offset > start);
     }
 
     /// Forgets erasures that have been carried out, unless their topic was erased again since.
     pub(crate) fn forget(&mut self, done: &Self) {
         self.topics.retain(|topic, erased| done.topics.get(topic).is_none_or(|it| it != erased));
         self.ones.retain(|offset, erased| done.ones.get(offset).is_none_or(|it| it != erased));
+        self.events.retain(|event, erased| done.events.get(event).is_none_or(|it| it != erased));
     }
 }
 
@@ -228,7 +251,7 @@ impl<K: Clone + Eq + Hash> Parts<K> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use carafe_protocol::{Generation, Position};
+    use carafe_protocol::Generation;
 
     use super::*;
 
@@ -262,6 +285,19 @@ mod tests {
         let several = Publication::new(topic("b"), "").with_alternates([topic("a")]);
         assert!(covered(&entry(3, several)));
         assert_eq!(erasures.since(), Some(UNIX_EPOCH + Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn an_event_with_another_nonce_is_not_the_one_that_was_erased() {
+        let event_of = |nonce| Erase::Event { offset: 7, nonce };
+        let of_lost = erasures(&[(9, "b", event_of(2))]);
+        assert!(!of_lost.covers(&event(7, "b")) && !of_lost.covers(&event(7, "a")));
+        let of_both = erasures(&[(9, "b", event_of(2)), (10, "b", event_of(1))]);
+        assert!(of_both.covers(&event(7, "b")));
+        assert_eq!((of_lost.len(), of_both.len()), (1, 2));
+        let mut all = of_both.clone();
+        all.forget(&of_both);
+        assert!(all.is_empty() && !all.covers(&event(7, "b")));
     }
 
     #[test]

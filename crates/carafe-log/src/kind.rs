@@ -58,16 +58,40 @@ pub enum Outcome {
 /// use carafe_log::{Erase, Kind, Publication};
 /// use carafe_protocol::Topic;
 ///
-/// let one = Publication::erase(Topic::new("users/7")?, Erase::One(42));
-/// assert_eq!(one.kind(), Kind::Erase(Erase::One(42)));
+/// let event = Erase::Event { offset: 42, nonce: 0xbeef };
+/// let erasure = Publication::erase(Topic::new("users/7")?, event);
+/// assert_eq!(erasure.kind(), Kind::Erase(event));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Erase {
     /// All events of the topic before the erasure.
     Before,
-    /// The event of the topic with this offset.
+    /// The event of the topic with this position. Another that has taken its place, after what puts
+    /// events in order has lost it, stays.
+    Event {
+        /// The offset of the event.
+        offset: Offset,
+        /// The nonce of its position.
+        nonce: u32,
+    },
+    /// The event with this offset, whatever its nonce is: earlier versions noted no more.
     One(Offset),
+}
+
+/// The nonce of an erased event, as it is written in the type of the erasure.
+pub(crate) fn nonce_text(nonce: u32) -> String {
+    format!("{nonce:08x}")
+}
+
+fn erased_event(offset: &str, nonce: Option<&str>) -> Erase {
+    // `Publication::with_kind` wrote the number. No entry has the offset 0.
+    let offset = offset.parse().unwrap_or(0);
+    let nonce = nonce.and_then(|text| {
+        let number = u32::from_str_radix(text, 16).ok()?;
+        (nonce_text(number) == text).then_some(number)
+    });
+    nonce.map_or(Erase::One(offset), |nonce| Erase::Event { offset, nonce })
 }
 
 /// Why the content of an entry is gone.
@@ -125,8 +149,8 @@ impl FromStr for Outcome {
     }
 }
 
-/// A kind in one byte. The offset of [`Erase::One`] is in the data of its publication, so that no
-/// other entry takes memory for it.
+/// A kind in one byte. The offset of an erased event is in the data of its erasure, and the nonce
+/// in the type, so that no other entry takes memory for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tag {
     Event,
@@ -149,14 +173,14 @@ impl Tag {
             Kind::End(Outcome::Cancelled) => Self::Cancelled,
             Kind::Stop => Self::Stop,
             Kind::Erase(Erase::Before) => Self::EraseBefore,
-            Kind::Erase(Erase::One(_)) => Self::EraseOne,
+            Kind::Erase(Erase::One(_) | Erase::Event { .. }) => Self::EraseOne,
             Kind::Removed(Removed::Erased) => Self::Erased,
             Kind::Removed(Removed::Compacted) => Self::Compacted,
         }
     }
 
-    /// The kind of a publication with this data.
-    pub(crate) fn kind(self, data: &str) -> Kind {
+    /// The kind of a publication with this data and this type.
+    pub(crate) fn kind(self, data: &str, event_type: Option<&str>) -> Kind {
         match self {
             Self::Event => Kind::Event,
             Self::Done => Kind::End(Outcome::Done),
@@ -164,8 +188,7 @@ impl Tag {
             Self::Cancelled => Kind::End(Outcome::Cancelled),
             Self::Stop => Kind::Stop,
             Self::EraseBefore => Kind::Erase(Erase::Before),
-            // `Publication::with_kind` wrote the number. No entry has the offset 0.
-            Self::EraseOne => Kind::Erase(Erase::One(data.parse().unwrap_or(0))),
+            Self::EraseOne => Kind::Erase(erased_event(data, event_type)),
             Self::Erased => Kind::Removed(Removed::Erased),
             Self::Compacted => Kind::Removed(Removed::Compacted),
         }

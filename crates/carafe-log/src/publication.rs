@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use carafe_protocol::{Event, EventType, Topic, TopicMatcher};
 
-use crate::kind::Tag;
+use crate::kind::{Tag, nonce_text};
 use crate::{Erase, Kind, Outcome, Removed};
 
 /// An event to publish: its data, its topics, and how the log treats it.
@@ -94,11 +94,17 @@ impl Publication {
         self
     }
 
-    /// Sets what the entry is. The data of an [`Erase::One`] becomes its offset.
+    /// Sets what the entry is. The data of the erasure of one event becomes its offset, and the
+    /// type its nonce.
     pub fn with_kind(mut self, kind: Kind) -> Self {
         self.tag = Tag::of(kind);
         match kind {
             Kind::Erase(Erase::One(offset)) => self.with_data(offset.to_string()),
+            Kind::Erase(Erase::Event { offset, nonce }) => {
+                let event_type = EventType::new(nonce_text(nonce)).ok();
+                let erasure = self.with_data(offset.to_string());
+                event_type.into_iter().fold(erasure, Self::with_type)
+            }
             _ => self,
         }
     }
@@ -263,7 +269,7 @@ impl Publication {
     /// What the entry is.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.tag.kind(self.data())
+        self.tag.kind(self.data(), self.event_type())
     }
 
     /// Whether the event begins a new life of its topics.

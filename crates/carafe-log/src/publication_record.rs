@@ -19,7 +19,8 @@
 //! 128 it comes after an end of one of them that does not count any more (never in a commit).
 //!
 //! Details: an end is 1 done, 2 failed or 3 cancelled; an erasure 1 all before it, or 2 the event
-//! whose offset is its data, in decimal; a removed entry 1 erased or 2 compacted.
+//! whose offset is its data, in decimal, and whose nonce is its type, in 8 hexadecimal digits, if
+//! it has one; a removed entry 1 erased or 2 compacted.
 
 use std::time::Duration;
 
@@ -161,7 +162,7 @@ fn kind_bytes(kind: Kind) -> (u8, Option<u8>) {
         Kind::End(Outcome::Cancelled) => (END, Some(3)),
         Kind::Stop => (STOP, None),
         Kind::Erase(Erase::Before) => (ERASE, Some(1)),
-        Kind::Erase(Erase::One(_)) => (ERASE, Some(2)),
+        Kind::Erase(Erase::One(_) | Erase::Event { .. }) => (ERASE, Some(2)),
         Kind::Removed(Removed::Erased) => (REMOVED, Some(1)),
         Kind::Removed(Removed::Compacted) => (REMOVED, Some(2)),
     }

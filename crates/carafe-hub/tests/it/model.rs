@@ -35,6 +35,9 @@ impl Model {
         if let Kind::Erase(erase) = entry.publication.kind() {
             let is_erased = |known: &&mut Entry| match erase {
                 Erase::Before => known.publication.topics().any(|of| of == entry.topic()),
+                Erase::Event { offset, nonce } => {
+                    (known.offset(), known.position.nonce) == (offset, nonce)
+                }
                 Erase::One(offset) => known.offset() == offset,
             };
             self.all.iter_mut().filter(is_erased).for_each(|known| *known = known.erased());
@@ -104,7 +107,8 @@ impl Model {
         match known.publication.kind() {
             Kind::Event if is_kept => {
                 let EraseOne::Erased(position) = erased else { panic!("{erased:?}") };
-                let one = Erase::One(known.offset());
+                let (offset, nonce) = (known.offset(), known.position.nonce);
+                let one = Erase::Event { offset, nonce };
                 let erasure = entry(position, Publication::erase(known.topic().clone(), one));
                 self.push(erasure.clone());
                 return Some(erasure);

@@ -5,7 +5,7 @@ use carafe_protocol::{EventType, Position, TopicMatcher};
 use super::Factory;
 use super::helpers::{
     NO_LIMIT, any, append, append_one, before_last, data, find, keyed, named, pattern, positions,
-    publication, read_all, supplied, topic, wait,
+    publication, read_all, settle, supplied, topic, wait,
 };
 use crate::{
     Access, Append, AppendAt, Erase, ExternalId, Find, Kind, LatestQuery, Log, Outcome,
@@ -55,6 +55,22 @@ pub fn one_event_can_be_erased<F: Factory>() {
     let log = F::roomy();
     let at = append(&log, ["1", "2", "3"].map(|text| publication("a", text)).to_vec());
     append_one(&log, Publication::erase(topic("a"), Erase::One(at[1].offset)));
+    assert_eq!(events(&log, &any()), ["1", "3"]);
+}
+
+/// What puts events in order was restored: another event may have the offset of a lost one.
+pub fn an_event_in_the_place_of_an_erased_one_stays<F: Factory>() {
+    let log = F::roomy();
+    let at = append(&log, ["1", "2", "3"].map(|text| publication("a", text)).to_vec());
+    let erase = |position: Position, nonce| {
+        let event = Erase::Event { offset: position.offset, nonce };
+        append_one(&log, Publication::erase(topic("a"), event));
+    };
+    erase(at[0], at[0].nonce ^ 1);
+    erase(at[1], at[1].nonce);
+    assert_eq!(events(&log, &any()), ["1", "3"]);
+    // It is carried out, and erases nothing more.
+    settle(&log);
     assert_eq!(events(&log, &any()), ["1", "3"]);
 }
 

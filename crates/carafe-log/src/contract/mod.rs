@@ -173,6 +173,7 @@ macro_rules! __contract_tests {
                 an_erased_event_keeps_its_position_and_loses_its_content,
                 an_event_is_erased_by_any_of_its_topics,
                 one_event_can_be_erased,
+                an_event_in_the_place_of_an_erased_one_stays,
                 erasing_a_topic_without_events_or_again_is_fine,
                 erased_events_are_not_among_the_last,
                 erased_events_are_not_the_latest,

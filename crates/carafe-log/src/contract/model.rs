@@ -307,6 +307,9 @@ impl Model {
             let topic = entry.publication.topic();
             let is_erased = |known: &&mut Entry| match erase {
                 Erase::Before => known.publication.topics().any(|of| of == topic),
+                Erase::Event { offset, nonce } => {
+                    (known.position.offset, known.position.nonce) == (offset, nonce)
+                }
                 Erase::One(offset) => known.position.offset == offset,
             };
             self.all.iter_mut().filter(is_erased).for_each(|known| *known = known.erased());

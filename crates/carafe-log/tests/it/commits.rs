@@ -116,6 +116,7 @@ fn publication() -> impl Strategy<Value = Publication> {
         Kind::Stop,
         Kind::Erase(Erase::Before),
         Kind::Erase(Erase::One(u64::MAX)),
+        Kind::Erase(Erase::Event { offset: u64::MAX, nonce: 0xbeef }),
         Kind::Removed(Removed::Erased),
         Kind::Removed(Removed::Compacted),
     ]);

@@ -100,6 +100,7 @@ fn every_kind_of_entry_is_read_back_as_it_was_written() {
         // Before all that it would erase.
         Kind::Erase(Erase::Before),
         Kind::Erase(Erase::One(u64::MAX)),
+        Kind::Erase(Erase::Event { offset: u64::MAX, nonce: 0xbeef }),
         Kind::Event,
         Kind::End(Outcome::Done),
         Kind::End(Outcome::Failed),
@@ -114,7 +115,7 @@ fn every_kind_of_entry_is_read_back_as_it_was_written() {
     let entries: Vec<_> = (1..)
         .zip(kinds)
         .map(|(number, kind)| supplied(&log, number, publication(number, kind)))
-        .chain([supplied(&log, 10, publication(10, Kind::Event).with_reopening(true))])
+        .chain([supplied(&log, 11, publication(11, Kind::Event).with_reopening(true))])
         .collect();
     wait(log.append_at(entries.clone())).unwrap();
     let read =
