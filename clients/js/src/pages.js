@@ -20,6 +20,7 @@ const reportOf = (type, report, id) => (report ? [{ type, data: JSON.stringify(r
 export class Poller {
   #stream;
   #patience;
+  #isShared;
   /** Whether the server has pages. Until the first one, a refusal may mean that it has none. */
   #hasPages;
   #until = 0;
@@ -27,16 +28,17 @@ export class Poller {
   #timer;
 
   /** A stream is buffered if no byte of it arrives within `patience` milliseconds after its request. */
-  constructor(stream, patience) {
+  constructor(stream, patience, isShared) {
     this.#stream = stream;
+    this.#isShared = isShared;
     this.#patience = patience === true ? FALLBACK_AFTER : patience;
   }
 
   /** Reads what is to be read before the next stream. Returns why no stream follows. */
   async poll(signal) {
-    if (Date.now() < this.#until) return this.#pollLong(signal);
+    if (Date.now() < this.#until) return this.#isShared ? this.#catchUp(signal) : this.#pollLong(signal);
     // Without a position, events would be lost between a stream that is buffered and the first page.
-    if (this.#hasPages !== false && !this.#stream.position.id) return this.#page(signal);
+    if (!this.#isShared && this.#hasPages !== false && !this.#stream.position.id) return this.#page(signal);
   }
 
   /** Calls `abort` if nothing is heard of the stream that is requested. */
@@ -70,6 +72,18 @@ export class Poller {
       const failure = await this.#page(signal, Math.min(left, wait, this.#stream.silence / 2) | 0);
       if (failure) return failure;
     }
+    return { now: true };
+  }
+
+  /** The leader of a shared stream polls for all. A tab with an old position reads up to now, and shares. */
+  async #catchUp(signal) {
+    const { position } = this.#stream;
+    for (let id; id !== position.id;) {
+      ({ id } = position);
+      const failure = await this.#page(signal, 0);
+      if (failure) return failure;
+    }
+    this.#until = 0;
     return { now: true };
   }
 

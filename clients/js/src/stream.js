@@ -27,6 +27,7 @@ export class Stream {
   #onState;
   #unwatch;
   #abort = new AbortController();
+  #isShared;
   #isHidden = false;
   #isRefused = false;
   #isBusy = false;
@@ -42,11 +43,12 @@ export class Stream {
   /** `deliver` takes each batch of events, and may return a promise: nothing is read until it resolves. */
   constructor(url, options, deliver, onState) {
     this.url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
-    const { heartbeat, silence = heartbeat * 3 || 45_000, retry = 2000, signal } = options;
+    const { heartbeat, silence = heartbeat * 3 || 45_000, retry = 2000, signal, share } = options;
     if (heartbeat) this.url.searchParams.set("heartbeat", `${heartbeat}ms`);
     this.position = new Position(options);
     this.silence = silence || LONGEST_TIMER;
     this.retry = retry;
+    this.#isShared = share && globalThis.navigator?.locks;
     this.#options = options;
     this.#deliver = deliver;
     this.#onState = onState;
@@ -101,11 +103,16 @@ export class Stream {
 
   /** What is read as pages. Returns why no stream follows. */
   async #poll(signal) {
-    const { fallback, share } = this.#options;
-    if (!fallback || share) return;
+    const { fallback } = this.#options;
+    if (!fallback) return;
     const { Poller } = await import("./pages.js");
-    this.#poller ??= new Poller(this, fallback);
+    this.#poller ??= new Poller(this, fallback, this.#isShared);
     return this.#poller.poll(signal);
+  }
+
+  /** From the request of a stream to its first byte. */
+  watch() {
+    this.#poller?.watch(() => this.#reconnect("buffered"));
   }
 
   async #stream(signal) {
@@ -127,7 +134,7 @@ export class Stream {
   }
 
   async request(signal, url, accept) {
-    const { headers, token, method, body, fetch = globalThis.fetch, withCredentials, share } = this.#options;
+    const { headers, token, method, body, fetch = globalThis.fetch, withCredentials } = this.#options;
     const init = { method, signal, cache: "no-store", credentials: withCredentials ? "include" : "same-origin" };
     try {
       init.headers = new Headers(await valueOf(headers));
@@ -138,9 +145,11 @@ export class Stream {
       throw { reason: "token", error };
     }
     init.headers.set("accept", accept);
-    if (accept === EVENT_STREAM && this.position.id) init.headers.set("last-event-id", asBytes(this.position.id));
-    if (accept === EVENT_STREAM) this.#poller?.watch(() => this.#reconnect("buffered"));
-    const response = await (share && globalThis.navigator?.locks ? this.#share(init) : fetch(url, init));
+    const isStream = accept === EVENT_STREAM;
+    if (isStream && this.position.id) init.headers.set("last-event-id", asBytes(this.position.id));
+    const isShared = isStream && this.#isShared;
+    if (isStream && !isShared) this.watch();
+    const response = await (isShared ? this.#share(init) : fetch(url, init));
     // The stream may have been closed or hidden meanwhile.
     signal.throwIfAborted();
     return response;

@@ -257,3 +257,28 @@ test("a leader passes on any number of events at once", async (t) => {
   await simulation.pass(SECOND);
   for (const tab of tabs) assert.deepEqual([tab.seen.length, tab.states], [200_000, ["connecting", "open"]]);
 });
+
+test("a leader whose timers are late sends a tab with an unknown position away", async (t) => {
+  const simulation = simulate(t);
+  const leader = simulation.open();
+  await simulation.pass(SECOND);
+  leader.stopTimers();
+  const old = simulation.open({ lastEventId: "an unknown one" });
+  await simulation.pass(15 * SECOND);
+  assert.equal(old.states.at(-1), "open");
+});
+
+test("where streams are buffered, a tab with an old position reads pages, and then shares", async (t) => {
+  const simulation = simulate(t, { fallback: 3000 });
+  simulation.origin.buffers = true;
+  const leader = new ScriptedLeader(simulation, "A", { unknown: true });
+  simulation.origin.events = 5;
+  const tab = simulation.open({ lastEventId: "0" });
+  await simulation.pass(5 * SECOND);
+  leader.answers = [nothing(5)];
+  await simulation.pass(5 * SECOND);
+  assert.deepEqual([tab.seen, leader.questions.at(-1).id, tab.states.at(-1)], [[1, 2, 3, 4, 5], "5", "open"]);
+  leader.say({ events: [event(6)], id: "6" });
+  await simulation.pass(SECOND);
+  assert.equal(tab.seen.at(-1), 6);
+});

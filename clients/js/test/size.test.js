@@ -5,8 +5,8 @@ import { minify } from "../build.js";
 
 const LIMITS = [
   ["index.js", "the client", 4096],
-  ["share/member.js", "sharing, which is loaded on demand,", 2400],
-  ["pages.js", "polling, which is loaded on demand,", 1000],
+  ["share/member.js", "sharing, which is loaded on demand,", 2500],
+  ["pages.js", "polling, which is loaded on demand,", 1100],
 ];
 
 for (const [entry, what, limit] of LIMITS) {

@@ -60,11 +60,10 @@ export class Broker {
     // It reads on by itself.
     if (isAlone) return this.#reply(question, { unknown: true });
     if (this.#down?.until > Date.now()) return this.#reply(question, { down: this.#down });
-    this.#waiting.set(member, question);
+    this.#keep(question);
     this.#say({});
-    if (this.#isOpen) this.#limit(question);
     // The timers of this tab may be late, as those of hidden tabs are.
-    else this.#stream.wake();
+    if (!this.#isOpen) this.#stream.wake();
   }
 
   /** Gives a member what it has missed. From now on, it receives what all do. */
@@ -78,13 +77,18 @@ export class Broker {
     return true;
   }
 
-  #limit(question) {
+  /** A member asks again as long as it waits: that limits its wait where the timers of this tab are late. */
+  #keep(question) {
     const { member } = question;
-    setTimeout(() => {
-      if (this.#waiting.get(member) !== question) return;
+    const { since = Date.now() } = this.#waiting.get(member) ?? {};
+    this.#waiting.set(member, { ...question, since });
+    const refuse = () => {
+      if (this.#waiting.get(member)?.since !== since) return;
+      this.#reply(this.#waiting.get(member), { unknown: true });
       this.#waiting.delete(member);
-      this.#reply(question, { unknown: true });
-    }, PATIENCE);
+    };
+    if (this.#isOpen && Date.now() - since >= PATIENCE) refuse();
+    else if (this.#isOpen) setTimeout(refuse, PATIENCE);
   }
 
   /** Members see a failure as their own. They come back when the connection does. */

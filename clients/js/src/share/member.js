@@ -198,6 +198,7 @@ export class Member {
   /** The leader cannot help with an old position: this tab reads by itself until a leader knows it. */
   async #readAlone(connection, init) {
     const { fetch = globalThis.fetch } = this.#options;
+    this.#stream.watch();
     const response = await fetch(this.#stream.url, init);
     const { body } = response;
     let reader;
