@@ -23,13 +23,18 @@ impl Repeats {
     }
 
     /// Waits until it is time for another attempt. Returns `false` if there is to be none.
-    pub(crate) async fn wait_after(&self, error: &PublishError) -> bool {
-        let passes =
-            matches!(error, PublishError::Append(AppendError::Unavailable | AppendError::Busy));
-        let goes_on = passes && Instant::now() < self.until;
+    pub(crate) async fn wait(&self) -> bool {
+        let goes_on = Instant::now() < self.until;
         if goes_on {
             sleep(PAUSE).await;
         }
         goes_on
+    }
+
+    /// The same after an error, which may pass or not.
+    pub(crate) async fn wait_after(&self, error: &PublishError) -> bool {
+        let passes =
+            matches!(error, PublishError::Append(AppendError::Unavailable | AppendError::Busy));
+        passes && self.wait().await
     }
 }

@@ -70,6 +70,14 @@ async fn a_topic_is_ended_when_the_engine_is_back_and_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_does_not_catch_up_ends_no_topic() {
+    let log = SlowLog::behind(GENERATION, None);
+    log.let_go(1000);
+    assert_eq!(end_after(&log).await, None);
+    assert_eq!(log.batches().len(), 1, "nothing that another node may know better");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_topic_is_ended_although_it_is_unknown_which_events_of_its_producer_are_stored() {
     // The engine has the second event, and did not say so.
     let log = node(&[("a", 9)]);

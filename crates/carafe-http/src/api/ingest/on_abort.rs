@@ -1,7 +1,7 @@
 //! What happens to a topic when the connection of its producer breaks.
 
 use carafe_hub::Hub;
-use carafe_log::{Access, Outcome, Publication};
+use carafe_log::{Access, Outcome, Publication, ReadError};
 use carafe_protocol::{Position, Topic};
 use tracing::debug;
 
@@ -13,6 +13,8 @@ use crate::api::repeats::Repeats;
 
 /// The reason in the end of the topic.
 const REASON: &str = "the connection of the producer broke off";
+
+const NOT_ENDED: &str = "the topic of a producer that has left is not ended";
 
 /// The name of the parameter.
 pub(crate) const PARAMETER: &str = "on_abort";
@@ -77,13 +79,24 @@ impl OnAbort {
         loop {
             // A producer that has come back before the hub noticed the end of its first connection
             // goes on with the topic.
-            let is_fed = feeding.is_fed(end.topic(), true);
-            if is_fed || is_fed_elsewhere(hub, end.topic(), since).await {
+            let goes_on = match is_fed_elsewhere(hub, end.topic(), since).await {
+                _ if feeding.is_fed(end.topic(), true) => return,
+                Ok(true) => return,
+                Ok(false) => match hub.publish(end.clone()).await {
+                    Ok(_) => return,
+                    Err(error) => {
+                        debug!(%error, "{NOT_ENDED}");
+                        repeats.wait_after(&error).await
+                    }
+                },
+                // The node must not end what it would know to go on.
+                Err(error) => {
+                    debug!(%error, "{NOT_ENDED}");
+                    error == ReadError::Behind && repeats.wait().await
+                }
+            };
+            if !goes_on {
                 return;
-            }
-            let Err(error) = hub.publish(end.clone()).await else { return };
-            if !repeats.wait_after(&error).await {
-                return debug!(%error, "the topic of a producer that has left is not ended");
             }
         }
     }
@@ -91,11 +104,13 @@ impl OnAbort {
 
 /// Whether the topic has an event that another node may have received from the producer: this one
 /// does not know the requests of other nodes.
-async fn is_fed_elsewhere(hub: &Hub, topic: &Topic, since: Option<Position>) -> bool {
-    let Some(since) = since.filter(|_| hub.is_one_of_several()) else { return false };
-    // Without an answer, the end is not published either.
-    let _ = hub.catch_up().await;
-    let tail = hub.topic_tail(topic, &Access::all(), None).await;
-    let newest = tail.ok().and_then(|tail| tail.position);
-    newest.is_some_and(|newest| newest.offset > since.offset)
+async fn is_fed_elsewhere(
+    hub: &Hub,
+    topic: &Topic,
+    since: Option<Position>,
+) -> Result<bool, ReadError> {
+    let Some(since) = since.filter(|_| hub.is_one_of_several()) else { return Ok(false) };
+    hub.catch_up().await?;
+    let newest = hub.topic_tail(topic, &Access::all(), None).await?.position;
+    Ok(newest.is_some_and(|newest| newest.offset > since.offset))
 }
