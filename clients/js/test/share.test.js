@@ -282,3 +282,11 @@ test("where streams are buffered, a tab with an old position reads pages, and th
   await simulation.pass(SECOND);
   assert.equal(tab.seen.at(-1), 6);
 });
+
+test("tabs that an older client left open, with other messages, are no leaders of this one", async (t) => {
+  const simulation = simulate(t);
+  simulation.browser.open(() => navigator.locks.request("carafe:true http://hub/events", {}, () => new Promise(() => {})));
+  const tab = simulation.open();
+  await simulation.pass(SECOND);
+  assert.equal(tab.states.at(-1), "open");
+});

@@ -49,8 +49,9 @@ export class Member {
   constructor(stream, options) {
     this.#stream = stream;
     this.#options = options;
-    // Tabs of another name have an own connection: their rights may be others.
-    this.#group = `carafe:${JSON.stringify(options.share)} ${stream.url.href}`;
+    // Tabs of another name have an own connection: their rights may be others. So have those that a page of an older
+    // deployment left open: the number changes with the messages.
+    this.#group = `carafe:1 ${JSON.stringify(options.share)} ${stream.url.href}`;
   }
 
   /** Whether others watch the connection: the leader does, and this member watches the leader. */

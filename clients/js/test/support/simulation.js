@@ -103,7 +103,7 @@ export class Simulation {
   }
 }
 
-const GROUP = `carafe:true ${URL}`;
+const GROUP = `carafe:1 true ${URL}`;
 export const event = (id) => ({ type: "message", data: String(id), id: String(id) });
 
 /** A tab that leads as a test says. `answers` are those to the next questions, and the last one stays. */
