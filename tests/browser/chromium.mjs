@@ -13,13 +13,18 @@ const FLAGS = [
 ];
 
 /** Runs `work(browser, base, args)`; closes the browser whatever happens, and exits with what came of it. */
-export async function run(usage, work, limitMs = LIMIT_MS) {
+export async function run(usage, work, limitMs) {
   const [base, ...args] = process.argv.slice(2);
   if (!base) end(2, `usage: ${usage}`);
+  await withBrowser((browser) => work(browser, asDirectory(base), args), limitMs);
+}
+
+/** The same without arguments. */
+export async function withBrowser(work, limitMs = LIMIT_MS) {
   // Playwright makes a fresh user data directory for each launch, and removes it.
   const browser = await launch().catch((error) => end(1, `no browser: ${error.message}`));
   const limit = setTimeout(() => finish(browser, new Error(`not done after ${limitMs / 1000} s`)), limitMs);
-  const failure = await work(browser, asDirectory(base), args).then(() => null, (error) => error);
+  const failure = await work(browser).then(() => null, (error) => error);
   clearTimeout(limit);
   await finish(browser, failure);
 }

@@ -90,8 +90,8 @@ test("generated streams decode as Chromium decodes them", { skip }, async (t) =>
   const page = await context.newPage();
   await page.goto(`${site.base}/#{}`);
   const differences = await page.evaluate(compare, count);
-  // Chromium loses the line after a byte order mark and a CR that ends the first line.
-  const isKnown = ({ number }) => streamOf(number).toString().startsWith("\ufeff\r");
+  // Chromium takes a line break right after a byte order mark as a part of the line that follows.
+  const isKnown = ({ number }) => /^\ufeff[\r\n]/.test(streamOf(number).toString());
   assert.deepEqual(differences.filter((difference) => !isKnown(difference)), [], `SEED=${SEED}`);
 });
 
