@@ -64,7 +64,9 @@ async fn a_page_says_how_its_topic_has_ended_and_a_long_poll_ends_with_it() {
         hub.end(topic(), Outcome::Cancelled).await.unwrap().position
     };
     let ((status, _, page), end) = tokio::join!(poll, end);
-    let ended = json!({"outcome": "cancelled", "position": end.to_string()});
+    let position = end.to_string();
+    let ended =
+        json!({"topic": "chat/1", "outcome": "cancelled", "reason": null, "position": position});
     assert_eq!((status, &page["ended"], &page["events"]), (StatusCode::OK, &ended, &json!([])));
     let next = page["next"].as_str().unwrap();
     let (status, _, page) =

@@ -9,12 +9,16 @@ use std::task::{Context, Poll};
 use carafe_log::{Entry, ReadError, TopicEnd};
 use carafe_protocol::Position;
 
+use crate::client::Client;
 use crate::gap::Gap;
 use crate::hub::Hub;
+use crate::inner::HubInner;
 use crate::json_line::json_line;
 use crate::recent_erasures::ErasureStamp;
+use crate::report::{end_json, is_end};
 use crate::subscription::registration::Registration;
 use crate::subscription::replay::ReadLog;
+use crate::subscription::snapshot::read_at;
 use crate::subscription::stream::{Delivery, Subscription};
 use crate::subscription::subscribe::{Subscribe, SubscribeError};
 
@@ -59,6 +63,8 @@ pub struct Page {
     /// How the topics have ended, if only topics were requested, and no patterns, and nothing will
     /// come after this page: the last of their ends.
     pub ended: Option<TopicEnd>,
+    /// The entry of `ended`, which has its topic and its reason, unless it was removed.
+    end: Option<Arc<Entry>>,
     /// The events as JSON objects, separated by commas.
     json: String,
 }
@@ -94,10 +100,19 @@ impl Page {
         let Self { json, next, is_up_to_date, gap, .. } = self;
         let gap =
             gap.as_ref().map(|gap| format!(",\"gap\":{}", json_line(gap))).unwrap_or_default();
-        let ended = self.ended.as_ref().map_or_else(|| "null".into(), end_json);
+        let ended = self.ended.as_ref().map_or_else(|| "null".into(), |end| self.end_json(end));
         format!(
             "{{\"events\":[{json}],\"next\":\"{next}\",\"up_to_date\":{is_up_to_date},\
              \"ended\":{ended}{gap}}}"
+        )
+    }
+
+    /// The data of `carafe.end` on a stream.
+    fn end_json(&self, end: &TopicEnd) -> String {
+        let TopicEnd { outcome, position, .. } = end;
+        self.end.as_ref().map_or_else(
+            || format!("{{\"outcome\":\"{outcome}\",\"position\":\"{position}\"}}"),
+            |entry| end_json(entry, *outcome),
         )
     }
 
@@ -113,11 +128,6 @@ impl Page {
         self.next = entry.position;
         self.events.push(entry);
     }
-}
-
-fn end_json(end: &TopicEnd) -> String {
-    let TopicEnd { outcome, position, .. } = end;
-    format!("{{\"outcome\":\"{outcome}\",\"position\":\"{position}\"}}")
 }
 
 impl Hub {
@@ -183,6 +193,7 @@ impl PageReader {
             is_full: false,
             gap: None,
             ended: None,
+            end: None,
             json: String::new(),
         };
         Self { subscription, limit, page, is_cut: false, before_events, erasures }
@@ -212,6 +223,14 @@ impl PageReader {
         if self.page.is_up_to_date {
             let Registration { hub, cursor, .. } = &self.subscription.registration;
             self.page.ended = hub.end_before(&cursor.interest, self.page.next);
+            if let Some(end) = self.page.ended {
+                let last = self.page.end.take().filter(|entry| entry.position == end.position);
+                let (hub, client) = (Arc::clone(hub), cursor.interest.client());
+                self.page.end = match last {
+                    Some(entry) => Some(entry),
+                    None => read_end(hub, client, end).await?,
+                };
+            }
         }
         Ok(self.page)
     }
@@ -253,7 +272,11 @@ impl PageReader {
                 self.page.gap = Some(gap);
             }
             Delivery::Entry(entry) => self.add(entry),
-            Delivery::End(entry) | Delivery::Stop(entry) => self.page.next = entry.position,
+            Delivery::End(entry) => {
+                self.page.next = entry.position;
+                self.page.end = Some(entry);
+            }
+            Delivery::Stop(entry) => self.page.next = entry.position,
         }
     }
 
@@ -293,6 +316,16 @@ impl PageReader {
         self.page.next = self.subscription.registration.cursor.position;
         self.page.is_up_to_date = true;
     }
+}
+
+/// The entry of an end that a page begins behind.
+async fn read_end(
+    hub: Arc<HubInner>,
+    client: Option<Client>,
+    end: TopicEnd,
+) -> Result<Option<Arc<Entry>>, ReadError> {
+    let picked = read_at(hub, client, vec![end.position.offset]).await?;
+    Ok(picked.entries.into_iter().find(|entry| is_end(entry)))
 }
 
 /// How far a page was read.

@@ -160,7 +160,7 @@ impl Snapshot {
 }
 
 /// Reads a block when the client gets a permit.
-fn read_at(
+pub(super) fn read_at(
     hub: Arc<HubInner>,
     client: Option<Client>,
     offsets: Vec<Offset>,

@@ -271,19 +271,25 @@ fn a_page_with_the_end_of_its_topics_says_how_they_have_ended() {
     let rig = Rig::roomy();
     rig.publish("a", "1");
     rig.publish("b", "1");
-    let end = |to: &str, outcome| publish(&rig.hub, Publication::end(topic(to), outcome));
-    let first = end("a", Outcome::Done);
+    let first = publish(&rig.hub, Publication::end(topic("a"), Outcome::Done));
     let both = || Subscribe::to_all([topic("a").into(), topic("b").into()]).from(Start::Earliest);
     let ended = |request, events| page(&rig.hub, request, events).ended.map(|end| end.position);
     let a = || Subscribe::to(topic("a")).from(Start::Earliest);
     assert_eq!((ended(a(), 9), ended(both(), 9)), (Some(first), None));
-    let second = end("b", Outcome::Failed);
+    let with_reason = Publication::end(topic("b"), Outcome::Failed).with_data("no beans");
+    let second = publish(&rig.hub, with_reason);
     assert_eq!(ended(both(), 9), Some(second));
     assert_eq!(ended(both(), 1), None, "more events follow");
     assert_eq!(ended(everything(), 9), None, "something may always come");
     let object = json(&page(&rig.hub, both(), 9));
-    assert_eq!(object["ended"], json!({"outcome": "failed", "position": second.to_string()}));
+    let position = second.to_string();
+    let told =
+        json!({"topic": "b", "outcome": "failed", "reason": "no beans", "position": position});
+    assert_eq!(object["ended"], told);
     assert_eq!(object["events"].as_array().unwrap().len(), 2);
+    let behind = json(&page(&rig.hub, both().from(Start::After(second)), 9));
+    assert_eq!((&behind["ended"], &behind["events"]), (&told, &json!([])), "a page behind the end");
+    assert_eq!(json(&page(&rig.hub, a(), 9))["ended"]["reason"], json!(null));
 }
 
 #[test]
