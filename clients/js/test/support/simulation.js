@@ -63,14 +63,21 @@ export class Simulation {
     const { origin } = this;
     this.isCalm = true;
     Object.assign(origin, { isDown: false, buffers: false, loss: 0 });
-    const haveAll = () => origin.connections.size === 1
+    // Not while the leader polls.
+    const haveAll = () => this.#connected.length === 1 && this.#connected[0] === this.browser.leader
       && this.#alive.every(({ seen, openedAt, from }) => openedAt !== undefined && (seen.at(-1) ?? Number(from ?? openedAt)) === origin.events);
     for (let round = 0; round < 60; round++) {
       await this.pass(5 * SECOND);
       if (round > 6 && haveAll()) return;
       if (round < 50) origin.publish(1);
     }
-    assert.fail(`${origin.events} events, ${origin.connections.size} connections; ${this.#alive.map((tab) => `${[...origin.connections].some((connection) => connection.tab === tab) ? "connected " : ""}at ${tab.seen.at(-1)}: ${tab.states.slice(-5)}`).join("; ")}`);
+    const connected = this.#connected;
+    const tabs = this.#alive.map((tab) => `${connected.includes(tab) ? "connected " : ""}at ${tab.seen.at(-1)}: ${tab.states.slice(-5)}`);
+    assert.fail(`${origin.events} events, ${connected.length} connections; ${tabs.join("; ")}`);
+  }
+
+  get #connected() {
+    return [...this.origin.connections].map(({ tab }) => tab);
   }
 
   /** Those that have a stream. */
