@@ -148,6 +148,13 @@ pub enum AppendError {
          them again in a moment, with the same idempotency keys"
     )]
     Unavailable,
+    /// What puts the events of several nodes in order refuses the batch, as it says. The batch was
+    /// not stored.
+    #[error(
+        "nothing was stored, since the cluster's engine refuses it: {0}; the operator has to make \
+         room in the engine, or to change its limits, before it is published again"
+    )]
+    Refused(String),
     /// The disk failed. The batch may be stored or not. The log stores nothing more until it is
     /// opened again.
     #[error("the log stores nothing more: {0}")]

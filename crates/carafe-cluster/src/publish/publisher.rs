@@ -71,7 +71,7 @@ impl Publisher {
                     tracing::error!(why, "the engine refuses what is published");
                 }
                 self.shared.count(|counters| counters.refused += 1);
-                self.shared.outbox().give_up(id, &AppendError::Unavailable);
+                self.shared.outbox().give_up(id, &AppendError::Refused(why));
             }
             Outcome::Unknown(error) => {
                 tracing::warn!(%error, "it stays unknown whether events are stored");
@@ -86,7 +86,7 @@ impl Publisher {
     /// stores it once.
     async fn outcome(&self, message: Message, delivered: &mut oneshot::Receiver<()>) -> Outcome {
         let give_up_at = Instant::now() + self.shared.options.give_up_after.min(LATE / 2);
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut is_unknown) = (Backoff::default(), false);
         loop {
             // A task: when the tail delivers the commit first, the answer is on its way, and the
             // engine takes notice of it for the next commit.
@@ -98,11 +98,15 @@ impl Publisher {
             let interrupted = |_| Err(EngineError::Unavailable("the attempt has panicked".into()));
             let error = match answer.unwrap_or_else(interrupted) {
                 Ok(sequence) => return Outcome::Stored(sequence),
-                // After an attempt without an answer, this says nothing about that attempt. But
-                // the engine would have recognised the ID of a message that it has.
+                // After an attempt without an answer, this says nothing about that attempt: some
+                // refusals come before the engine looks for the ID.
+                Err(error @ EngineError::Refused(_)) if is_unknown => {
+                    return Outcome::Unknown(error);
+                }
                 Err(EngineError::Refused(why)) => return Outcome::Refused(why),
                 Err(error) => error,
             };
+            is_unknown = true;
             let wait = backoff.next();
             if Instant::now() + wait + ATTEMPT > give_up_at {
                 return Outcome::Unknown(error);

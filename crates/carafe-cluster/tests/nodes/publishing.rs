@@ -345,9 +345,14 @@ async fn a_commit_that_the_engine_refuses_is_answered_at_once() {
     let _ = engine.clone().with_payload(100);
     let start = Instant::now();
     let answer = servers[0].publish(vec![event("a", &"x".repeat(200))]).await;
-    assert_eq!(answer, Err(AppendError::Unavailable));
+    let Err(AppendError::Refused(why)) = answer else { panic!("{answer:?}") };
+    assert!(why.contains("100 bytes"), "{why}");
     assert!(start.elapsed() < TICK);
     assert_eq!(servers[0].progress().counters.refused, 1);
+    // An earlier attempt may have stored it: what the engine refuses now says nothing of that.
+    engine.next_appends([Outcome::LostRequest]);
+    let answer = servers[0].publish(vec![event("a", &"x".repeat(200))]).await;
+    assert_eq!(answer, Err(AppendError::Unavailable));
     sleep(Duration::from_secs(15)).await;
     let answer = servers[0].publish(vec![event("a", &"x".repeat(200))]).await;
     assert!(matches!(answer, Err(AppendError::TooLarge { limit: 100, .. })), "{answer:?}");

@@ -8,6 +8,7 @@ pub(crate) enum Limit {
     BodyTimeout,
     CatchUpBytes,
     Cluster,
+    ClusterRefused,
     ComplexPatterns,
     ComplexPatternsPerClient,
     ConnectionsPerAddress,
@@ -40,12 +41,13 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::BatchBytes,
         Self::BodyBytesInFlight,
         Self::BodyTimeout,
         Self::CatchUpBytes,
         Self::Cluster,
+        Self::ClusterRefused,
         Self::ComplexPatterns,
         Self::ComplexPatternsPerClient,
         Self::ConnectionsPerAddress,
@@ -81,6 +83,7 @@ impl Limit {
     pub(crate) fn option(self) -> Option<&'static str> {
         match self {
             Self::Cluster
+            | Self::ClusterRefused
             | Self::Descriptors
             | Self::DiskFull
             | Self::FormFields
@@ -102,6 +105,7 @@ impl Limit {
             Self::BodyTimeout => "body-timeout",
             Self::CatchUpBytes => "catch-up-bytes",
             Self::Cluster => "cluster",
+            Self::ClusterRefused => "cluster-refused",
             Self::ComplexPatterns => "complex-patterns",
             Self::ComplexPatternsPerClient => "complex-patterns-per-client",
             Self::ConnectionsPerAddress => "connections-per-address",

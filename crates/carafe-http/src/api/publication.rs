@@ -89,6 +89,9 @@ pub(crate) fn not_stored(error: PublishError) -> Problem {
         PublishError::Append(AppendError::Unavailable) => {
             Problem::try_again(detail).over(Limit::Cluster)
         }
+        PublishError::Append(AppendError::Refused(_)) => {
+            Problem::try_again(detail).over(Limit::ClusterRefused)
+        }
         PublishError::Append(AppendError::Busy) => {
             Problem::try_again(detail).over(Limit::WaitingBytes)
         }
@@ -113,6 +116,18 @@ mod tests {
         let detail = problem.detail();
         assert!(detail.contains("it is not known whether"), "{detail}");
         assert!(detail.contains("with the same idempotency keys"), "{detail}");
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(RETRY_AFTER));
+    }
+
+    #[test]
+    fn a_publisher_is_told_that_the_engine_of_the_cluster_refuses_the_event_and_why() {
+        let problem = not_stored(AppendError::Refused("maximum bytes exceeded".into()).into());
+        let detail = problem.detail();
+        assert!(detail.contains("nothing was stored"), "{detail}");
+        assert!(detail.contains("maximum bytes exceeded"), "{detail}");
+        assert!(detail.contains("the operator has to make room"), "{detail}");
         let response = problem.into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(response.headers().contains_key(RETRY_AFTER));
