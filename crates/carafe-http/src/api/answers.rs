@@ -9,9 +9,10 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::ORIGIN;
+use http::{Method, StatusCode, Uri};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
-use tracing::debug;
+use tracing::{Level, debug, enabled};
 
 use crate::answer::headers::secure;
 use crate::answer::problem::{Problem, Refused};
@@ -67,15 +68,16 @@ impl Answers {
         request: Request,
         endpoint: impl FnOnce(Request) -> F,
     ) -> Response {
-        let (start, method, uri) =
-            (Instant::now(), request.method().clone(), request.uri().clone());
+        let label = endpoint::label(request.method(), request.uri());
+        let logged = Logged::of(&request);
         let response = self.protect(request, endpoint).await;
         if let Some(refused) = response.extensions().get::<Refused>() {
-            self.metrics.refused(endpoint::label(&method, &uri), refused.reason);
+            self.metrics.refused(label, refused.reason);
             refused.limit.into_iter().for_each(|limit| self.metrics.limited(limit));
         }
-        let (status, path) = (response.status().as_u16(), uri.path());
-        debug!(%method, path, status, time = ?start.elapsed(), "answered");
+        if let Some(logged) = logged {
+            logged.log(response.status());
+        }
         response
     }
 
@@ -115,6 +117,30 @@ impl Answers {
         });
         let Ok(response) = self.cors.layer(once).oneshot(request).await;
         response
+    }
+}
+
+/// What is logged of a request.
+struct Logged {
+    start: Instant,
+    method: Method,
+    uri: Uri,
+}
+
+impl Logged {
+    /// `None` if nothing is logged: a URI keeps the bytes of the whole head in memory, and with
+    /// them the buffer that the connection would read into.
+    fn of(request: &Request) -> Option<Self> {
+        enabled!(Level::DEBUG).then(|| Self {
+            start: Instant::now(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        })
+    }
+
+    fn log(&self, status: StatusCode) {
+        let (method, path, status) = (&self.method, self.uri.path(), status.as_u16());
+        debug!(%method, path, status, time = ?self.start.elapsed(), "answered");
     }
 }
 

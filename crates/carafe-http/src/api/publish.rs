@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::response::Response;
 use carafe_log::Publication;
 use carafe_protocol::Topic;
-use http::Request;
 use http::request::Parts;
+use http::{HeaderMap, Request, Uri};
 
 use crate::answer::limit::Limit;
 use crate::answer::problem::Problem;
@@ -49,7 +49,7 @@ pub(crate) async fn publish(app: &App, request: Request<Body>) -> Result<Respons
         return Box::pin(ingest(app, &caller, request, &parts, body)).await;
     }
     match topics {
-        Some(topics) => one(app, &caller, (topics, life), &query, &parts, body).await,
+        Some(topics) => one(app, &caller, (topics, life), &query, &mut parts, body).await,
         None => batch(app, &caller, &query, &parts, body).await,
     }
 }
@@ -76,7 +76,7 @@ async fn one(
     caller: &Caller<'_>,
     ((first, alternates), life): ((Topic, Vec<Topic>), Life),
     query: &Query,
-    parts: &Parts,
+    parts: &mut Parts,
     body: Body,
 ) -> Result<Response, Problem> {
     caller.may_publish_to(std::iter::once(&first).chain(&alternates))?;
@@ -87,6 +87,7 @@ async fn one(
     let most =
         Most { bytes: app.options.event_bytes, limit: Limit::EventBytes, copies: 1, grows: 1 };
     let body = BodyReader::begin(&app.options, publisher, parts, body, most).await?;
+    free_head(parts);
     // The memory stays reserved until the event is stored: from then on it is the log's.
     let (data, _held) = body.text().await?;
     caller.check_revoked()?;
@@ -102,6 +103,13 @@ async fn one(
     // The hub has one answer for each publication.
     let response = published(appended[appended.len() - 1]);
     Ok(life::tell_stop(&app.hub, [&first], response))
+}
+
+/// Drops what refers to the buffer that the connection has read the head into. Otherwise it needs
+/// another buffer while the event is stored.
+fn free_head(parts: &mut Parts) {
+    parts.uri = Uri::default();
+    parts.headers = HeaderMap::new();
 }
 
 async fn batch(
