@@ -167,8 +167,8 @@ impl<L: Append + AppendAt + Read> Append for ClusterLog<L> {
             let answer = self.shared.outbox().push(batch, now, deadline)?;
             self.shared.published.notify_one();
             // The sender is dropped when the batch is not going to be answered.
-            if let Ok(Ok(answer)) = timeout_at(deadline, answer).await {
-                return answer;
+            if let Ok(Ok(reply)) = timeout_at(deadline, answer).await {
+                return reply.answer;
             }
             self.shared.count(|counters| counters.unavailable += 1);
             Err(AppendError::Unavailable)

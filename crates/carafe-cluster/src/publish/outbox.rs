@@ -2,6 +2,7 @@
 //! the caller.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use carafe_log::{AppendError, Appended, Commit, Publication};
@@ -12,6 +13,14 @@ use crate::message::{Message, MessageId};
 
 /// What a publisher is answered.
 pub(crate) type Answer = Result<Vec<Appended>, AppendError>;
+
+/// An answer on its way to its publisher.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) answer: Answer,
+    /// Counts the replies that were not taken yet.
+    _counted: Arc<()>,
+}
 
 /// The batches of a node that are not answered yet: those that wait for the next commit, and those
 /// that were sent and that the tail has not delivered yet.
@@ -32,6 +41,8 @@ pub(crate) struct Outbox {
     payload: usize,
     /// What further batches are refused with.
     closed: Option<AppendError>,
+    /// Each reply that was not taken yet has a clone.
+    replies: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -41,14 +52,14 @@ struct Waiting {
     weight: usize,
     /// Its bytes in a commit.
     size: usize,
-    reply: oneshot::Sender<Answer>,
+    reply: oneshot::Sender<Reply>,
     deadline: Instant,
 }
 
 /// A commit that the tail has not delivered yet.
 #[derive(Debug)]
 struct Sent {
-    replies: Vec<oneshot::Sender<Answer>>,
+    replies: Vec<oneshot::Sender<Reply>>,
     weight: usize,
     /// When all its publishers have been answered.
     deadline: Instant,
@@ -75,6 +86,7 @@ impl Outbox {
             most_bytes,
             payload,
             closed: None,
+            replies: Arc::default(),
         }
     }
 
@@ -92,7 +104,7 @@ impl Outbox {
         batch: Vec<Publication>,
         now: Instant,
         deadline: Instant,
-    ) -> Result<oneshot::Receiver<Answer>, AppendError> {
+    ) -> Result<oneshot::Receiver<Reply>, AppendError> {
         if let Some(error) = &self.closed {
             return Err(error.clone());
         }
@@ -163,8 +175,7 @@ impl Outbox {
         self.land(id);
         let Some(sent) = self.remove(id) else { return };
         for reply in sent.replies {
-            // The publisher may have left.
-            let _ = reply.send(Err(error.clone()));
+            self.reply(reply, Err(error.clone()));
         }
     }
 
@@ -175,10 +186,24 @@ impl Outbox {
         let sent = self.remove(id)?;
         let batches = sent.replies.len();
         for (reply, answer) in sent.replies.into_iter().zip(answers) {
-            // The publisher may have left.
-            let _ = reply.send(answer);
+            self.reply(reply, answer);
         }
         Some(batches)
+    }
+
+    fn reply(&self, to: oneshot::Sender<Reply>, answer: Answer) {
+        // The publisher may have left.
+        let _ = to.send(Reply { answer, _counted: Arc::clone(&self.replies) });
+    }
+
+    /// The number of batches that wait for the next commit.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether a publisher has not taken its answer yet. It may publish again soon.
+    pub(crate) fn has_untaken_replies(&self) -> bool {
+        Arc::strong_count(&self.replies) > 1
     }
 
     /// Forgets what nobody waits for any more, except the commit that is in flight.
@@ -255,7 +280,7 @@ mod tests {
     struct Model {
         outbox: Outbox,
         now: Instant,
-        pushed: Vec<(oneshot::Receiver<Answer>, Instant)>,
+        pushed: Vec<(oneshot::Receiver<Reply>, Instant)>,
         in_flight: Option<Outgoing>,
         /// Sent, and not delivered.
         sent: Vec<(MessageId, Vec<usize>)>,
@@ -359,7 +384,7 @@ mod tests {
             assert!(model.outbox.is_idle());
             assert_eq!(model.outbox.bytes, 0);
             for (number, (answer, _)) in model.pushed.iter_mut().enumerate() {
-                let answered = answer.try_recv();
+                let answered = answer.try_recv().map(|reply| reply.answer);
                 assert_ne!(answered, Err(oneshot::error::TryRecvError::Empty), "{number}");
                 assert_eq!(answered.is_ok(), model.answered.contains(&number), "{number}");
             }
@@ -375,12 +400,15 @@ mod tests {
         assert_eq!(refused.unwrap_err(), AppendError::Closed);
         let outgoing = outbox.next(now, UNIX_EPOCH).unwrap();
         assert_eq!(outbox.deliver(outgoing.message.id, vec![Ok(Vec::new())]), Some(1));
-        assert_eq!(answer.try_recv(), Ok(Ok(Vec::new())));
+        assert!(outbox.has_untaken_replies());
+        assert_eq!(answer.try_recv().map(|reply| reply.answer), Ok(Ok(Vec::new())));
+        assert!(!outbox.has_untaken_replies());
 
         let mut outbox = Outbox::new(ROOM, PAYLOAD);
         let mut answer = outbox.push(batch(1, 0), now, now + PATIENCE).unwrap();
         outbox.stop(AppendError::Unavailable);
-        assert_eq!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        let forgotten = answer.try_recv().map(|reply| reply.answer);
+        assert_eq!(forgotten, Err(oneshot::error::TryRecvError::Closed));
         let refused = outbox.push(batch(2, 0), now, now + PATIENCE);
         assert_eq!(refused.unwrap_err(), AppendError::Unavailable);
         assert!(outbox.is_idle());

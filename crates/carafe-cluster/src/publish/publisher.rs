@@ -16,6 +16,10 @@ use crate::message::{LATE, Message};
 use crate::replicate::Backoff;
 use crate::shared::{Shared, StopOnPanic, bounded};
 
+/// The most turns of the runtime that a commit waits for more. A turn polls some tasks and looks
+/// which sockets are ready.
+const TURNS: usize = 64;
+
 /// Sends one commit at a time, and the next one when the outcome of the last one is known or given
 /// up.
 pub(crate) struct Publisher {
@@ -46,13 +50,28 @@ impl Publisher {
         let _guard = StopOnPanic(Arc::clone(&self.shared));
         // While the tail is away, no publisher could be answered: nothing is sent then.
         while self.shared.is_open().await {
-            // What those are about to publish who were answered just now shares the commit.
-            yield_now().await;
+            self.gather().await;
             let sent = self.shared.engine_time();
             let outgoing = self.shared.outbox().next(Instant::now(), sent);
             match outgoing {
                 Some(outgoing) => self.send(outgoing).await,
                 None => self.shared.published.notified().await,
+            }
+        }
+    }
+
+    /// Lets the runtime take turns as long as they bring more to publish, so that it shares the
+    /// commit: also what those are about to publish who were answered just now.
+    async fn gather(&self) {
+        let mut waiting = 0;
+        for _ in 0..TURNS {
+            yield_now().await;
+            let outbox = self.shared.outbox();
+            let brings_more = outbox.waiting() > waiting || outbox.has_untaken_replies();
+            waiting = outbox.waiting();
+            drop(outbox);
+            if !brings_more {
+                return;
             }
         }
     }

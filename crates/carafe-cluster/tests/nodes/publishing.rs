@@ -1,5 +1,6 @@
 //! What publishers are answered, and what the engine is sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use carafe_cluster::{
@@ -62,6 +63,29 @@ async fn what_is_published_while_a_commit_is_in_flight_is_one_commit_in_its_orde
     assert_eq!(data(&commits[1]), in_order);
     assert_eq!(servers[0].progress().counters.commits, 2);
     assert_eq!(servers[0].progress().counters.batches, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn publishers_that_were_answered_together_share_the_next_commit() {
+    const EVENTS: u64 = 10;
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 1).await;
+    let publisher = |_| {
+        let log = Arc::clone(servers[0].log());
+        tokio::spawn(async move {
+            for _ in 0..EVENTS {
+                log.append(vec![event("a", "again")]).await.unwrap();
+            }
+        })
+    };
+    // More than the runtime polls in one turn.
+    let publishers: Vec<_> = (0..300).map(publisher).collect();
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    let counters = servers[0].progress().counters;
+    assert_eq!(counters.batches, 300 * EVENTS);
+    assert!(counters.commits <= EVENTS + 2, "{}", counters.commits);
 }
 
 #[tokio::test(start_paused = true)]
