@@ -108,7 +108,7 @@ export class Poller {
     if (ended) return { final: true, reason: "done" };
     if (more) return this.#page(signal, wait, more);
     // A server that does not wait is asked no more often than others that end their answer.
-    if (wait && !all.length) await sleep(askedAt + stream.retry - Date.now(), signal);
+    if (wait && !all.length) await sleep(Math.max(0, askedAt + stream.retry - Date.now()), signal);
   }
 
   /** The page after the position of the stream, which waits so many milliseconds for an event. */

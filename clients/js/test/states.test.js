@@ -247,8 +247,8 @@ test("a stream that is closed while its response is on the way stays closed", as
 });
 
 test("questions for the next event are answered in their order", async (t) => {
-  const { url } = await serve(t, stream("data: a\n\n"), stream("data: b\n\n", true));
-  const subscription = subscribe(url, { retry: 1, silence: 60 });
+  const { url } = await serve(t, stream("data: a\n\n", true), stream("data: b\n\n"));
+  const subscription = subscribe(url, { retry: 1 });
   const events = await Promise.all([subscription.next(), subscription.next()]);
   assert.deepEqual(events.map(({ value }) => value.data), ["a", "b"]);
   const last = subscription.next();

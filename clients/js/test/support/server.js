@@ -15,6 +15,8 @@ export async function serve(t, ...steps) {
     const step = steps[Math.min(requests.push({ method, headers, url, body }), steps.length) - 1];
     step(response, request);
   });
+  // Else Node's client keeps the connection, and times it by the timers that the next test may have replaced.
+  server.keepAliveTimeout = 1;
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   t.after(() => {
