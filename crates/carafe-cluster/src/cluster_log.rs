@@ -19,7 +19,7 @@ use crate::node::Node;
 use crate::offsets::{offset_before, sequence_of};
 use crate::options::ClusterOptions;
 use crate::place::{Divergence, Place, note_applied};
-use crate::plan::PlanError;
+use crate::plan::{PlanError, check_keys};
 use crate::publish::Publisher;
 use crate::replicate::Replicator;
 use crate::shared::Shared;
@@ -88,6 +88,7 @@ impl<L: AppendAt + Append + Read + 'static> ClusterLog<L> {
         let place = Place::of(&local);
         let found = compare(&*engine, &place).await.map_err(PlanError::from)?;
         found.judgement?;
+        check_keys(&found.state, &local)?;
         let local = Arc::new(local);
         let shared = Arc::new(Shared::new(options, &found.state, found.time, place.applied));
         let publisher = Publisher::new(Arc::clone(&engine), Arc::clone(&shared));
@@ -121,6 +122,13 @@ impl<L: Read> ClusterLog<L> {
         let limit = self.shared.options.ended_topics;
         if ends > 0 && self.local.ended_topics() + ends > limit {
             return Err(AppendError::TooManyEnded { limit });
+        }
+        let is_remembered =
+            |publication: &&Publication| publication.key().is_some() || publication.is_erasure();
+        let keys = batch.iter().filter(is_remembered).count();
+        let limit = self.shared.options.remembered_keys;
+        if keys > 0 && self.local.remembered_keys() + keys > limit {
+            return Err(AppendError::TooManyKeys { limit });
         }
         Ok(())
     }
@@ -226,6 +234,14 @@ impl<L: Read> Read for ClusterLog<L> {
             let within = self.shared.options.answer_within;
             timeout(within, caught_up).await.map_err(|_| ReadError::Behind)
         })
+    }
+
+    fn remembered_keys(&self) -> usize {
+        self.local.remembered_keys()
+    }
+
+    fn lacks_keys(&self) -> bool {
+        self.local.lacks_keys()
     }
 
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>> {

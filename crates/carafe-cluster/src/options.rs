@@ -33,13 +33,15 @@ pub struct ClusterOptions {
     /// [`AppendError::TooManyEnded`](carafe_log::AppendError::TooManyEnded). Those of other nodes
     /// are applied all the same. A million by default.
     pub ended_topics: usize,
+    /// The maximum number of idempotency keys of trimmed entries that the local log remembers; a
+    /// further key, or erasure, that is published at this node fails with
+    /// [`AppendError::TooManyKeys`](carafe_log::AppendError::TooManyKeys). Those of other nodes are
+    /// applied all the same. 5 million by default.
+    pub remembered_keys: usize,
     /// For how long the engine has to lack what this node has read, before the node stops. A server
     /// that has lost its lead without noticing it may say so for some seconds. 15 seconds by
     /// default.
     pub believe_after: Duration,
-    /// The time for which all nodes remember idempotency keys and ends. With it, the node
-    /// [tells](crate::Progress::forgets_keys) if its log keeps less.
-    pub key_window: Option<Duration>,
 }
 
 impl Default for ClusterOptions {
@@ -50,8 +52,8 @@ impl Default for ClusterOptions {
             waiting_bytes: 64 << 20,
             erasures: 100_000,
             ended_topics: 1_000_000,
+            remembered_keys: 5_000_000,
             believe_after: Duration::from_secs(15),
-            key_window: None,
         }
     }
 }
@@ -92,17 +94,17 @@ impl ClusterOptions {
         self
     }
 
+    /// Sets [`remembered_keys`](Self::remembered_keys).
+    #[must_use]
+    pub fn with_remembered_keys(mut self, keys: usize) -> Self {
+        self.remembered_keys = keys;
+        self
+    }
+
     /// Sets [`believe_after`](Self::believe_after).
     #[must_use]
     pub fn with_believe_after(mut self, time: Duration) -> Self {
         self.believe_after = time;
-        self
-    }
-
-    /// Sets [`key_window`](Self::key_window).
-    #[must_use]
-    pub fn with_key_window(mut self, window: impl Into<Option<Duration>>) -> Self {
-        self.key_window = window.into();
         self
     }
 }

@@ -54,6 +54,16 @@ pub enum Divergence {
         /// The sequence of the message.
         sequence: u64,
     },
+    /// The log has trimmed entries whose keys and ends still decide over what comes, and does not
+    /// know them any more. The engine still has them.
+    #[error(
+        "this node's log begins behind message {start}, and knows no keys and ends of older events \
+         that still decide over what is published"
+    )]
+    LacksKeys {
+        /// The last message that the log has trimmed.
+        start: u64,
+    },
     /// The engine's stream was created anew, or is another one.
     #[error("the engine's stream is another one ({found}) than this node has read ({expected})")]
     OtherStream {

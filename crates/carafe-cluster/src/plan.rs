@@ -71,15 +71,24 @@ where
     L: AppendAt + Read + ?Sized,
 {
     let Comparison { state, judgement, .. } = compare(engine, &Place::of(log)).await?;
-    let Err(why) = judgement else { return Ok(Plan::GoOn) };
+    let Err(why) = judgement.and_then(|()| check_keys(&state, log)) else { return Ok(Plan::GoOn) };
     let to = match why {
         Divergence::LostTail { .. } | Divergence::OtherMessage { .. } => {
             last_common(engine, log, &state).await?
         }
-        Divergence::Overtaken { .. } | Divergence::OtherStream { .. } => None,
+        Divergence::Overtaken { .. }
+        | Divergence::LacksKeys { .. }
+        | Divergence::OtherStream { .. } => None,
     };
     let (generation, after) = (state.identity.generation, begin_after(&state));
     Ok(to.map_or(Plan::Clear { generation, after, why }, |to| Plan::GoBack { to, why }))
+}
+
+/// A log that lacks keys gets them when it is filled again, if the engine has more than the log.
+pub(crate) fn check_keys<R: Read + ?Sized>(state: &State, log: &R) -> Result<(), Divergence> {
+    let start = sequence_of(log.span().start.offset);
+    let helps = log.lacks_keys() && state.first <= start;
+    if helps { Err(Divergence::LacksKeys { start }) } else { Ok(()) }
 }
 
 /// The offset behind which a new log begins that an engine fills.

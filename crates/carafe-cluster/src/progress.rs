@@ -28,10 +28,10 @@ pub struct Progress {
     /// Whether the node has applied what the engine had when the tail began to arrive. Until then,
     /// it sends nothing that is published, and old events arrive as new ones.
     pub is_caught_up: bool,
-    /// Whether the local log has trimmed entries that are younger than the
-    /// [key window](crate::ClusterOptions::key_window): then this node may decide otherwise than
-    /// the others over keys and ended topics.
-    pub forgets_keys: bool,
+    /// The number of idempotency keys of trimmed entries that the local log
+    /// [remembers](crate::ClusterOptions::remembered_keys), when the node last compared itself with
+    /// the engine.
+    pub remembered_keys: usize,
     /// Why the node has stopped.
     pub stopped: Option<Stopped>,
     /// Counters since the start.

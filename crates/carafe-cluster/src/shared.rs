@@ -46,7 +46,7 @@ struct Status {
     target: Option<u64>,
     /// A reader waits until this was applied.
     awaited: u64,
-    forgets_keys: bool,
+    remembered_keys: usize,
     stopped: Option<Stopped>,
     /// The engine has given an own commit a sequence that was applied before.
     is_doubtful: bool,
@@ -97,7 +97,7 @@ impl Shared {
             is_filled: false,
             target: None,
             awaited: 0,
-            forgets_keys: false,
+            remembered_keys: 0,
             stopped: None,
             is_doubtful: false,
         };
@@ -165,7 +165,7 @@ impl Shared {
             fill: status.fill,
             is_filled: status.is_filled,
             is_caught_up,
-            forgets_keys: status.forgets_keys,
+            remembered_keys: status.remembered_keys,
             stopped: status.stopped,
             counters: *self.counters.lock().unwrap_or_else(PoisonError::into_inner),
         }
@@ -256,8 +256,8 @@ impl Shared {
         });
     }
 
-    pub(crate) fn forgets_keys(&self, forgets: bool) {
-        self.moved(|status| status.forgets_keys = forgets);
+    pub(crate) fn remembers(&self, keys: usize) {
+        self.moved(|status| status.remembered_keys = keys);
     }
 
     /// Ends the node: it answers publishers that the engine is away.

@@ -132,6 +132,16 @@ pub enum AppendError {
         /// The maximum number of topics.
         limit: usize,
     },
+    /// A log that several nodes share remembers as many idempotency keys of trimmed entries as it
+    /// may. The batch was not stored.
+    #[error(
+        "the cluster remembers {limit} idempotency keys of events that have left the history, \
+         which is the limit: publish without `id`, or lower --key-window on all nodes"
+    )]
+    TooManyKeys {
+        /// The maximum number of keys.
+        limit: usize,
+    },
     /// As many erasures as the log may remember are not carried out yet. The batch was not stored.
     #[error(
         "{limit} erasures wait until their events have left the disk, which is the limit: erase \

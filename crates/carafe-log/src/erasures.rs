@@ -86,8 +86,7 @@ impl Erasures {
     pub fn covers(&self, entry: &Entry) -> bool {
         entry.offset() < self.newest
             && has_content(&entry.publication)
-            && (self.erases_event(entry.position)
-                || entry.publication.topics().any(|topic| self.erases_in(topic, entry.offset())))
+            && self.cover(entry.position, entry.publication.topics())
     }
 
     /// Whether the event at this position was erased alone.
@@ -98,6 +97,16 @@ impl Erasures {
                 let erased = self.events.get(&(offset, nonce));
                 erased.is_some_and(|erased| offset < erased.before)
             })
+    }
+
+    /// Whether an entry of these topics is erased.
+    pub(crate) fn cover<'a>(
+        &self,
+        position: Position,
+        mut topics: impl Iterator<Item = &'a Topic>,
+    ) -> bool {
+        self.erases_event(position)
+            || topics.any(|topic| self.erases_in(topic, position.offset))
     }
 
     /// The entry as it may be read: without its content, if it is erased.
@@ -174,7 +183,7 @@ impl Erasures {
 
 /// Whether an erasure would take something. An end without a reason only says how its
 /// topic ended.
-fn has_content(publication: &Publication) -> bool {
+pub(crate) fn has_content(publication: &Publication) -> bool {
     match publication.kind() {
         Kind::Event => true,
         Kind::End(_) | Kind::Stop => {

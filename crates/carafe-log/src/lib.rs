@@ -57,6 +57,7 @@ mod publication_record;
 mod read;
 mod read_error;
 mod readers;
+mod remembered;
 mod supplied_time;
 mod topic_state;
 mod wanted;

@@ -66,11 +66,15 @@ pub(crate) struct Lifecycle {
     /// The offset and the topic of each end and stop, in order. Those of topics that have another
     /// state since stay here until they are about as many as the others.
     order: VecDeque<(Offset, Topic)>,
+    /// Entries up to this offset were trimmed.
+    start: Offset,
 }
 
 impl Lifecycle {
+    /// The state of a topic as readers know it: by an entry that they can read.
     pub(crate) fn state(&self, topic: &Topic) -> TopicState {
-        self.known(topic).map(Known::state).unwrap_or_default()
+        let known = self.known(topic).filter(|known| known.origin().0.offset > self.start);
+        known.map(Known::state).unwrap_or_default()
     }
 
     fn known(&self, topic: &Topic) -> Option<Known> {
@@ -104,11 +108,20 @@ impl Lifecycle {
         }
     }
 
-    /// Forgets the ends and stops up to an offset, whose entries were trimmed.
-    pub(crate) fn trim(&mut self, start: Offset) {
-        while let Some((offset, _)) = self.order.front()
+    /// Forgets the ends and stops up to an offset, whose entries were trimmed, except those that
+    /// are newer than `decides_since`: they still decide over what is supplied.
+    pub(crate) fn trim(&mut self, start: Offset, decides_since: Option<SystemTime>) {
+        self.start = self.start.max(start);
+        while let Some((offset, topic)) = self.order.front()
             && *offset <= start
         {
+            let known = self.topics.get(topic).map(Known::origin);
+            let decides = known.is_some_and(|(position, time)| {
+                position.offset == *offset && decides_since.is_some_and(|since| time > since)
+            });
+            if decides {
+                return;
+            }
             let Some((offset, topic)) = self.order.pop_front() else { return };
             if is_of(&self.topics, &topic, offset) {
                 self.topics.remove(&topic);
@@ -323,13 +336,29 @@ mod tests {
     fn nothing_is_left_of_what_was_trimmed() {
         let mut lifecycle = Lifecycle::default();
         (1..=1000).for_each(|offset| lifecycle.apply(&entry(offset, end(offset))));
-        lifecycle.trim(400);
+        lifecycle.trim(400, None);
         assert_eq!((lifecycle.topics.len(), lifecycle.order.len()), (600, 600));
         let known =
             [400, 401].map(|number| lifecycle.state(&topic(number)) != TopicState::default());
         assert_eq!(known, [false, true]);
-        lifecycle.trim(1000);
+        lifecycle.trim(1000, None);
         assert_eq!((lifecycle.topics.len(), lifecycle.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_end_that_still_decides_outlives_its_entry_and_readers_do_not_know_it() {
+        let mut lifecycle = Lifecycle::default();
+        (1..=3).for_each(|offset| lifecycle.apply(&entry(offset, end(offset))));
+        let (none, since) = (Changes::default(), UNIX_EPOCH - Duration::from_millis(1));
+        lifecycle.trim(2, Some(since));
+        assert_eq!(lifecycle.state(&topic(1)), TopicState::default());
+        assert!(lifecycle.state(&topic(3)).end.is_some());
+        let bounds = Bounds { since: Some(since), ..Bounds::default() };
+        let decisions = Decisions::new(&lifecycle, &none, bounds);
+        assert!(decisions.check(&Publication::new(topic(1), "")).is_err());
+        assert_eq!(decisions.check(&end(2)).unwrap().unwrap().offset, 2);
+        lifecycle.trim(2, Some(UNIX_EPOCH));
+        assert_eq!((lifecycle.topics.len(), lifecycle.order.len()), (1, 1));
     }
 
     #[test]
@@ -338,7 +367,7 @@ mod tests {
         lifecycle.apply(&entry(1, end(1)));
         lifecycle.apply(&entry(2, Publication::new(topic(1), "").with_reopening(true)));
         lifecycle.apply(&entry(3, end(1)));
-        lifecycle.trim(2);
+        lifecycle.trim(2, None);
         assert_eq!(lifecycle.state(&topic(1)).end.unwrap().position.offset, 3);
     }
 

@@ -70,6 +70,19 @@ pub trait Read: Send + Sync {
         Box::pin(ready(Ok(())))
     }
 
+    /// The number of idempotency keys of trimmed entries that still decide over what is supplied.
+    ///
+    /// By default, keys are known as long as their entries are kept.
+    fn remembered_keys(&self) -> usize {
+        0
+    }
+
+    /// Whether a log that is supplied was opened without keys and ends that still decide over what
+    /// is supplied: their entries were trimmed. It has to be filled again.
+    fn lacks_keys(&self) -> bool {
+        false
+    }
+
     /// Whether reading can resume after `position`.
     fn find(&self, position: Position) -> BoxFuture<'_, Result<Find, ReadError>>;
 

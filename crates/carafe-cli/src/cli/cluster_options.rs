@@ -29,6 +29,10 @@ pub(crate) struct ClusterOptions {
         value_parser = positive_duration
     )]
     pub(crate) cluster_away: Duration,
+    /// Maximum number of idempotency keys that a node of a cluster remembers of events that have
+    /// left its history; each takes about 100 bytes of memory
+    #[arg(long, env = "CARAFE_REMEMBERED_KEYS", default_value = "5000000", value_name = "N")]
+    pub(crate) remembered_keys: usize,
     #[command(flatten)]
     pub(crate) access: EngineAccess,
 }

@@ -46,6 +46,7 @@ pub(crate) const GROUPS: [Group; 9] = [
             "cluster-cert",
             "cluster-key",
             "cluster-away",
+            "remembered-keys",
         ],
     },
     Group {

@@ -17,7 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use carafe_cluster::{ClusterLog, Engine, Node, Requirements, StartError, State, Stopped};
+use carafe_cluster::{
+    ClusterLog, ClusterOptions as NodeOptions, Engine, Node, Requirements, StartError, State,
+    Stopped,
+};
 use carafe_http::{Options, Readiness};
 use carafe_hub::Hub;
 use carafe_log::{Append, AppendAt, Read};
@@ -82,7 +85,7 @@ impl Cluster {
         engine::check(&*setup, effective(hub, access)).await?;
         let mut attempts = 0;
         let opened = loop {
-            match start_once(&engine, hub, &state, closing).await? {
+            match self.start_once(&engine, hub, &state, closing).await? {
                 Ok(opened) => break opened,
                 Err(error) if attempts < ATTEMPTS => {
                     warn!(%error, "the engine has changed while the node started; trying again");
@@ -98,6 +101,44 @@ impl Cluster {
             access.metrics.add_figures(move || reports::figures(&node));
         }
         Ok(opened)
+    }
+
+    /// Opens the node's log, and starts the node on it, unless the engine changes meanwhile.
+    async fn start_once(
+        &self,
+        engine: &Arc<dyn Engine>,
+        hub: &HubOptions,
+        state: &State,
+        closing: &Closing,
+    ) -> Result<Result<Opened, StartError>, Failure> {
+        let (begin, options) = (Begin::of(state), self.node_options(hub));
+        match &hub.log {
+            LogPlace::Memory => {
+                let log = local::memory(&**engine, hub, begin).await?;
+                Ok(start_on(log, engine, hub, options, Box::pin(pending())).await)
+            }
+            LogPlace::Disk(folder) => {
+                let log = local::disk(&**engine, folder, hub, begin).await?;
+                log.compact(hub.compact.clone());
+                let (failure, closed) = (Box::pin(log.failure()), log.closed());
+                tokio::spawn(log.answering());
+                let started = start_on(log, engine, hub, options, failure).await;
+                match &started {
+                    Ok(_) => closing.wait_for(closed),
+                    // It is opened again.
+                    Err(_) => closed.await,
+                }
+                Ok(started)
+            }
+        }
+    }
+
+    fn node_options(&self, hub: &HubOptions) -> NodeOptions {
+        NodeOptions::default()
+            .with_waiting_bytes(settings::bytes(hub.waiting_bytes))
+            .with_erasures(hub.erasures)
+            .with_ended_topics(hub.ended_topics)
+            .with_remembered_keys(self.options.remembered_keys)
     }
 
     /// `carafe serve --check`: reports what a node would find.
@@ -177,50 +218,17 @@ fn requirements(hub: &HubOptions, access: &Options) -> Requirements {
     }
 }
 
-/// Opens the node's log, and starts the node on it, unless the engine changes meanwhile.
-async fn start_once(
-    engine: &Arc<dyn Engine>,
-    hub: &HubOptions,
-    state: &State,
-    closing: &Closing,
-) -> Result<Result<Opened, StartError>, Failure> {
-    let begin = Begin::of(state);
-    match &hub.log {
-        LogPlace::Memory => {
-            let log = local::memory(&**engine, hub, begin).await?;
-            Ok(start_on(log, engine, hub, Box::pin(pending())).await)
-        }
-        LogPlace::Disk(folder) => {
-            let log = local::disk(&**engine, folder, hub, begin).await?;
-            log.compact(hub.compact.clone());
-            let (failure, closed) = (Box::pin(log.failure()), log.closed());
-            tokio::spawn(log.answering());
-            let started = start_on(log, engine, hub, failure).await;
-            match &started {
-                Ok(_) => closing.wait_for(closed),
-                // It is opened again.
-                Err(_) => closed.await,
-            }
-            Ok(started)
-        }
-    }
-}
-
 /// Starts a node on its own log, and the hub on the node.
 async fn start_on<L>(
     log: L,
     engine: &Arc<dyn Engine>,
     hub: &HubOptions,
+    options: NodeOptions,
     failure: LogFailure,
 ) -> Result<Opened, StartError>
 where
     L: Append + AppendAt + Read + 'static,
 {
-    let mut options = carafe_cluster::ClusterOptions::default();
-    options.waiting_bytes = settings::bytes(hub.waiting_bytes);
-    options.erasures = hub.erasures;
-    options.ended_topics = hub.ended_topics;
-    options.key_window = Some(hub.key_window);
     let (engine, gate) = Gated::new(Arc::clone(engine));
     let log = ClusterLog::start(Arc::new(engine), log, options).await?;
     let node = Some((log.node(), gate));

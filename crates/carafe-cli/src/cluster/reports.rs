@@ -74,9 +74,9 @@ fn gauges(progress: &Progress) -> [Figure; 7] {
             flag(progress.is_caught_up),
         ),
         Figure::gauge(
-            "carafe_cluster_forgets_keys",
-            "Whether the node's log keeps less than the key window",
-            flag(progress.forgets_keys),
+            "carafe_cluster_remembered_keys",
+            "Idempotency keys of events that have left the node's history and still decide",
+            number(progress.remembered_keys as u64),
         ),
         Figure::gauge(
             "carafe_cluster_applied_sequence",

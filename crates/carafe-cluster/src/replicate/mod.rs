@@ -4,7 +4,6 @@ mod backoff;
 mod replicator;
 mod round;
 mod suspicion;
-mod window;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use replicator::Replicator;

@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep, timeout};
 use super::backoff::Backoff;
 use super::round::{Obstacle, Round, Skipped};
 use super::suspicion::Suspicion;
-use super::window::forgets_keys;
 use crate::comparison::{Comparison, compare};
 use crate::engine::{Engine, EngineError, HEARTBEAT, State, Tail};
 use crate::message::{MessageId, Stored};
@@ -140,7 +139,7 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
         self.shared.applied(self.place.applied);
         self.shared.compared(&state);
         note_applied(&*self.local, self.place.applied).await;
-        self.check_window().await;
+        self.shared.remembers(self.local.remembered_keys());
         Ok(state)
     }
 
@@ -150,13 +149,6 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
         let Some(witness) = self.place.witness else { return };
         let kept = sequence_of(witness.offset).max(state.first.saturating_sub(1));
         self.place.applied = self.place.applied.min(kept);
-    }
-
-    async fn check_window(&self) {
-        let Some(window) = self.shared.options.key_window else { return };
-        if let Some(forgets) = forgets_keys(&*self.local, window).await {
-            self.shared.forgets_keys(forgets);
-        }
     }
 
     /// Looks after the tail while nothing comes.

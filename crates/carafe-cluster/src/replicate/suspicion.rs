@@ -28,7 +28,9 @@ impl Suspicion {
         let patience = match why {
             Divergence::LostTail { .. } | Divergence::OtherMessage { .. } => believe_after,
             // A server that is behind has no newer first message, and no other stream.
-            Divergence::Overtaken { .. } | Divergence::OtherStream { .. } => Duration::ZERO,
+            Divergence::Overtaken { .. }
+            | Divergence::LacksKeys { .. }
+            | Divergence::OtherStream { .. } => Duration::ZERO,
         };
         now > since && now - since >= patience
     }

@@ -10,7 +10,7 @@ use carafe_protocol::Position;
 use tokio::time::{Instant, sleep};
 
 use crate::cable::Line;
-use crate::world::{Server, event, nodes, until};
+use crate::world::{Server, event, keyed, nodes, until};
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_tail_is_replaced_and_nothing_is_missing() {
@@ -277,30 +277,20 @@ async fn a_panic_of_a_task_stops_the_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_tells_when_its_log_keeps_less_than_the_key_window() {
+async fn a_node_tells_how_many_keys_it_remembers_that_have_left_its_history() {
     let engine = MemoryEngine::new("events");
-    let limits = MemoryLimits::default().with_entries(10);
-    let window = Duration::from_secs(100);
-    let mut server = Server::start_with(&engine, limits, None).await;
-    server.become_with(ClusterOptions::default().with_key_window(window)).await;
-    for _ in 0..10 {
-        server.publish_one(event("a", "")).await;
+    let (hour, window) = (Duration::from_secs(3600), Duration::from_secs(100));
+    let limits = MemoryLimits::default().with_entries(10).with_key_window(window);
+    let server = Server::start_with(&engine, limits, None).await;
+    for number in 0..13 {
+        server.publish_one(keyed("a", "", &number.to_string())).await;
     }
     sleep(Duration::from_secs(15)).await;
-    assert!(!server.progress().forgets_keys, "nothing is trimmed");
+    assert_eq!(server.progress().remembered_keys, 3);
+    sleep(hour + window).await;
     server.publish_one(event("a", "")).await;
     sleep(Duration::from_secs(15)).await;
-    assert!(server.progress().forgets_keys);
-    sleep(window).await;
-    for _ in 0..9 {
-        server.publish_one(event("a", "")).await;
-    }
-    sleep(window).await;
-    for _ in 0..2 {
-        server.publish_one(event("a", "")).await;
-    }
-    sleep(Duration::from_secs(15)).await;
-    assert!(!server.progress().forgets_keys, "the oldest entry is older than the window");
+    assert_eq!(server.progress().remembered_keys, 0, "they are older than the window");
 }
 
 #[tokio::test(start_paused = true)]

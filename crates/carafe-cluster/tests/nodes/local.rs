@@ -111,6 +111,10 @@ impl Read for Local {
         self.log.ended_topics()
     }
 
+    fn remembered_keys(&self) -> usize {
+        self.log.remembered_keys()
+    }
+
     fn waiting_erasures(&self) -> WaitingErasures {
         let mut waiting = WaitingErasures::default();
         waiting.count = self.waiting_erasures.load(Ordering::Relaxed);

@@ -20,10 +20,8 @@ use crate::world::{Answer, Server, entries, event, keyed, topic};
 /// Short, so that keys come back after it.
 const KEY_WINDOW: Duration = Duration::from_secs(3);
 
-/// So much is published before a pause, so that nodes that keep few entries keep those of a window,
-/// even if what was delayed is stored at once.
-const BURST: usize = 15;
-const FEW_ENTRIES: usize = 6 * BURST;
+/// Far fewer than are published within the window.
+const FEW_ENTRIES: usize = 20;
 
 /// Longer than anything that a node does about a fault.
 const CALM: Duration = Duration::from_secs(30);
@@ -36,8 +34,6 @@ struct History {
     servers: Vec<Server>,
     attempts: Vec<Attempt>,
     published: usize,
-    /// What was published since the last pause.
-    burst: usize,
     /// How often a node was started again since the engine had lost something.
     stopped: usize,
 }
@@ -119,11 +115,11 @@ impl History {
         let mut servers = Vec::new();
         for _ in 0..random.random_range(1..=3) {
             let limits = MemoryLimits::default().with_key_window(KEY_WINDOW);
-            let few = limits.with_entries(FEW_ENTRIES + random.random_range(0..BURST));
+            let few = limits.with_entries(random.random_range(1..FEW_ENTRIES));
             let limits = if random.random_ratio(1, 2) { few } else { limits };
             servers.push(Server::start_with(&engine, limits, None).await);
         }
-        Self { random, engine, servers, attempts: Vec::new(), published: 0, burst: 0, stopped: 0 }
+        Self { random, engine, servers, attempts: Vec::new(), published: 0, stopped: 0 }
     }
 
     async fn step(&mut self, faults: Faults) {
@@ -143,11 +139,6 @@ impl History {
     async fn publish(&mut self) {
         let node = self.random.random_range(0..self.servers.len());
         let count = self.random.random_range(1..=3);
-        self.burst += count;
-        if self.burst > BURST {
-            sleep(2 * KEY_WINDOW).await;
-            self.burst = 0;
-        }
         let batch: Vec<_> = (0..count).map(|_| self.publication()).collect();
         let answer = Answered::NotYet(self.servers[node].begin(batch.clone()).await);
         self.attempts.push(Attempt { node, batch, answer });

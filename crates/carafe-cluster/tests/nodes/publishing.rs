@@ -406,3 +406,17 @@ async fn limits_of_a_node_refuse_what_is_published_there_and_nothing_of_other_no
     assert_eq!(answer, Err(AppendError::TooManyEnded { limit: 1 }));
     assert!(narrow.publish_one(end).await.repeated, "that takes nothing more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_refuses_keys_when_it_remembers_as_many_as_it_may() {
+    let engine = MemoryEngine::new("events");
+    let limits = MemoryLimits::default().with_entries(10);
+    let mut server = Server::start_with(&engine, limits, None).await;
+    server.become_with(ClusterOptions::default().with_remembered_keys(3)).await;
+    for number in 0..13 {
+        server.publish_one(keyed("a", "", &number.to_string())).await;
+    }
+    let answer = server.publish(vec![keyed("a", "", "one more")]).await;
+    assert_eq!(answer, Err(AppendError::TooManyKeys { limit: 3 }));
+    server.publish_one(event("a", "without a key")).await;
+}

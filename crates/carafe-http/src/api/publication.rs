@@ -77,6 +77,9 @@ pub(crate) fn not_stored(error: PublishError) -> Problem {
         PublishError::Append(AppendError::TooManyEnded { .. }) => {
             Problem::try_again(detail).over(Limit::EndedTopics)
         }
+        PublishError::Append(AppendError::TooManyKeys { .. }) => {
+            Problem::try_again(detail).over(Limit::RememberedKeys)
+        }
         PublishError::Append(AppendError::Full) => Problem::of(ProblemKind::DiskFull, detail)
             .with_header("retry-after", "10")
             .over(Limit::DiskFull),

@@ -3,6 +3,7 @@
 use std::future::ready;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -107,6 +108,7 @@ impl DiskLog {
         let noted = Arc::new(Noted::read(&*storage));
         let shared = Arc::new(DiskShared::new(storage, opened, clock, &options));
         resume_clock(&shared);
+        find_lacking_keys(&shared);
         let queue = Arc::new(Queue::new(&options));
         let (failed, failure) = oneshot::channel();
         let (readers, key_readers) =
@@ -243,6 +245,14 @@ fn resume_clock(shared: &DiskShared) {
     match shared.newest_time() {
         Ok(newest) => newest.into_iter().for_each(|newest| shared.clock.resume(newest)),
         Err(error) => tracing::warn!(%error, "the time of the newest event cannot be read"),
+    }
+}
+
+/// If the oldest entry cannot be read, nobody knows what was before.
+fn find_lacking_keys(shared: &DiskShared) {
+    if let Err(error) = shared.find_lacking_keys() {
+        tracing::warn!(%error, "the oldest event cannot be read");
+        shared.lacks_keys.store(true, Ordering::Relaxed);
     }
 }
 
@@ -385,6 +395,14 @@ impl Read for DiskLog {
 
     fn ended_topics(&self) -> usize {
         self.shared.lifecycle().len()
+    }
+
+    fn remembered_keys(&self) -> usize {
+        self.shared.remembered().len()
+    }
+
+    fn lacks_keys(&self) -> bool {
+        self.shared.lacks_keys.load(Ordering::Relaxed)
     }
 
     fn topic_state(&self, topic: &Topic) -> TopicState {

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use carafe_protocol::{Offset, Position, TopicMatcher};
@@ -21,6 +21,7 @@ use crate::disk::segment::sealed::Sealed;
 use crate::disk::storage::Storage;
 use crate::disk::view::{Place, View};
 use crate::lifecycle::{Lifecycle, changes_life};
+use crate::remembered::Remembered;
 use crate::wanted::Budget;
 use crate::{Clock, DiskUsage, Entry, Erasures, Follower, ReadError};
 
@@ -43,6 +44,11 @@ pub(crate) struct DiskShared {
     // Changed by the writer, before a view shows the entry that changes it. A leaf in the lock
     // order.
     lifecycle: RwLock<Lifecycle>,
+    /// Keys of entries that a supplied log has trimmed. Changed by the writer. A leaf in the lock
+    /// order.
+    remembered: Mutex<Remembered>,
+    /// Whether the log was opened without keys that still decide.
+    pub(crate) lacks_keys: AtomicBool,
     // Held while the file of a sealed segment is removed or replaced: one thread trims, another
     // replaces. The lock of the state is taken under it.
     files: Mutex<()>,
@@ -194,6 +200,8 @@ impl DiskShared {
             state,
             view,
             lifecycle: RwLock::new(lifecycle),
+            remembered: Mutex::default(),
+            lacks_keys: AtomicBool::new(false),
             files: Mutex::default(),
             rewriting: AtomicU64::new(0),
             seal_after: AtomicU64::new(u64::MAX),
@@ -248,15 +256,25 @@ impl DiskShared {
             let mut lifecycle = self.lifecycle.write().unwrap_or_else(PoisonError::into_inner);
             entries.iter().for_each(|entry| lifecycle.apply(entry));
         }
+        if entries.iter().any(|entry| entry.publication.is_erasure()) {
+            let mut remembered = self.remembered();
+            entries.iter().for_each(|entry| remembered.erase(entry));
+        }
     }
 
     pub(crate) fn lifecycle(&self) -> RwLockReadGuard<'_, Lifecycle> {
         self.lifecycle.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The keys of trimmed entries.
+    pub(crate) fn remembered(&self) -> MutexGuard<'_, Remembered> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Forgets the ends of entries that were trimmed, up to an offset.
-    pub(crate) fn forget_life(&self, start: Offset) {
-        self.lifecycle.write().unwrap_or_else(PoisonError::into_inner).trim(start);
+    pub(crate) fn forget_life(&self, start: Offset, decides_since: Option<SystemTime>) {
+        let mut lifecycle = self.lifecycle.write().unwrap_or_else(PoisonError::into_inner);
+        lifecycle.trim(start, decides_since);
     }
 
     /// Counts the pattern tests of a turn.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use carafe_protocol::{Offset, Position};
 
 use super::shared::MemoryShared;
-use super::state::State;
+use super::state::{Key, State};
 use crate::entry::entry_at;
 use crate::{Entry, Erasures};
 
@@ -32,6 +32,7 @@ impl State {
     pub(super) fn begin_erasure(&mut self, entry: &Entry) {
         if self.erasures.add(entry) {
             self.erased_to = self.start.offset;
+            self.remembered.erase(entry);
         }
     }
 
@@ -40,19 +41,25 @@ impl State {
         if self.erasures.covers(entry) { Arc::new(entry.erased()) } else { Arc::clone(entry) }
     }
 
-    /// Whether erasures of a batch erase an entry, which may be of the same batch.
+    /// Whether erasures of a batch erase the entry that has a key, which may be of the same batch,
+    /// or trimmed.
     pub(super) fn is_erased_by(
         &self,
         erasures: &Erasures,
         batch: &[Arc<Entry>],
+        key: Option<&Key>,
         position: Position,
     ) -> bool {
         if erasures.is_empty() {
             return false;
         }
         let offset = position.offset;
-        let entry = entry_at(batch, offset).or_else(|| self.entry_at(offset));
-        entry.is_some_and(|entry| erasures.covers(entry))
+        match entry_at(batch, offset).or_else(|| self.entry_at(offset)) {
+            Some(entry) => erasures.covers(entry),
+            None => {
+                key.is_some_and(|(topic, key)| self.remembered.is_erased_by(erasures, topic, key))
+            }
+        }
     }
 
     /// Takes erased content out of some entries; whether that were all.

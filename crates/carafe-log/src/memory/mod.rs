@@ -180,6 +180,10 @@ impl Read for MemoryLog {
         self.state().lifecycle.len()
     }
 
+    fn remembered_keys(&self) -> usize {
+        self.state().remembered.len()
+    }
+
     fn topic_state(&self, topic: &Topic) -> TopicState {
         self.state().lifecycle.state(topic)
     }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::slice;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use carafe_protocol::{Offset, Position, Topic};
 
@@ -14,6 +14,7 @@ use crate::Erasures;
 use crate::commit::is_between_commits;
 use crate::lifecycle::{Bounds, Changes, Decisions, Lifecycle};
 use crate::placement::{Placement, check_order};
+use crate::remembered::{Remembered, decides_since};
 use crate::{
     AppendAtError, AppendError, Appended, Clock, Entry, ExternalId, Find, Followed, Follower,
     IdempotencyKey, OrderedCommit, Publication,
@@ -45,6 +46,8 @@ pub(super) struct State {
     /// The same, one by one, if the log is supplied.
     dropped_of_hub: Dropped,
     pub(super) keys: HashMap<Key, Position>,
+    /// Keys of entries that a supplied log has trimmed.
+    pub(super) remembered: Remembered,
     /// The positions of all entries with an external ID, of any topic.
     pub(super) by_external_id: HashMap<ExternalId, VecDeque<Position>>,
     pub(super) lifecycle: Lifecycle,
@@ -56,7 +59,7 @@ pub(super) struct State {
 }
 
 /// An idempotency key, and the topic within which it is valid.
-type Key = (Topic, IdempotencyKey);
+pub(super) type Key = (Topic, IdempotencyKey);
 
 /// The answer to each batch of a commit.
 type CommitAnswers = Vec<Result<Vec<Appended>, AppendError>>;
@@ -120,6 +123,7 @@ impl State {
             gone_of_hub: 0,
             dropped_of_hub: Dropped::default(),
             keys: HashMap::new(),
+            remembered: Remembered::default(),
             by_external_id: HashMap::new(),
             lifecycle: Lifecycle::default(),
             erasures: Erasures::default(),
@@ -209,7 +213,7 @@ impl State {
             let known = key
                 .as_ref()
                 .and_then(|key| keys.get(key).copied().or_else(|| self.first_with_key(key, time)))
-                .filter(|known| !self.is_erased_by(&erasures, &fresh, *known));
+                .filter(|known| !self.is_erased_by(&erasures, &fresh, key.as_ref(), *known));
             // Known keys first: a producer may send its last events again after the end.
             let known = known.map_or_else(|| decisions.check(&publication), |key| Ok(Some(key)))?;
             if let Some(position) = known {
@@ -261,10 +265,17 @@ impl State {
 
     /// The stored entry with this key that a publication at this time would repeat.
     fn first_with_key(&self, key: &Key, time: SystemTime) -> Option<Position> {
-        let position = *self.keys.get(key)?;
-        let stored = self.entry_at(position.offset)?;
-        // The key of an erased event is free again, as the key of a trimmed one.
-        let stored = if self.erasures.covers(stored) { return None } else { stored.time };
+        let (position, stored) = match self.keys.get(key) {
+            Some(position) => {
+                let stored = self.entry_at(position.offset)?;
+                // The key of an erased event is free again.
+                if self.erasures.covers(stored) {
+                    return None;
+                }
+                (*position, stored.time)
+            }
+            None => self.remembered.find(&key.0, &key.1)?,
+        };
         // An entry of the future has age zero: its key is known.
         let age = time.duration_since(stored).unwrap_or_default();
         (age < self.limits.key_window).then_some(position)
@@ -295,9 +306,10 @@ impl State {
         while self.published.is_over(self.limits) {
             let Some(entry) = self.published.pop() else { return };
             self.start = entry.position;
-            self.lifecycle.trim(self.start.offset);
+            self.remember(&entry);
             self.forget_key(&entry);
         }
+        self.forget_what_decides_no_more();
         while let Some(oldest) = self.of_hub.entries.front()
             && (oldest.offset() <= self.start.offset
                 || (self.of_hub.is_over(OF_HUB) && self.of_hub.entries.len() > 1))
@@ -307,9 +319,33 @@ impl State {
             if self.supplied {
                 self.dropped_of_hub.push(entry.position);
             }
+            self.remember(&entry);
             self.forget_key(&entry);
         }
         self.dropped_of_hub.trim(self.start.offset);
+    }
+
+    /// Remembers the key of an entry that is trimmed, if other nodes may still have it.
+    fn remember(&mut self, entry: &Entry) {
+        let has_key = |key: &Key| self.keys.get(key) == Some(&entry.position);
+        let is_known = self.supplied && key_of(&entry.publication).is_some_and(|key| has_key(&key));
+        if is_known && !self.erasures.covers(entry) {
+            self.remembered.add(entry);
+        }
+    }
+
+    fn forget_what_decides_no_more(&mut self) {
+        let since = self.decides_since();
+        self.lifecycle.trim(self.start.offset, since);
+        if let Some(since) = since {
+            self.remembered.expire(since);
+        }
+    }
+
+    /// The time up to which trimmed entries decide no more. `None` if no trimmed entry does.
+    fn decides_since(&self) -> Option<SystemTime> {
+        let since = || decides_since(&self.clock, self.limits.key_window).unwrap_or(UNIX_EPOCH);
+        self.supplied.then(since)
     }
 
     pub(super) fn forget_key(&mut self, entry: &Entry) {

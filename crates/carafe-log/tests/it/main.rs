@@ -19,6 +19,7 @@ mod going_back;
 mod keys;
 mod memory;
 mod noted;
+mod ordered_alike;
 mod panics;
 mod repair;
 mod replacing;

@@ -20,4 +20,5 @@ mod reading;
 mod rolling;
 mod snapshots;
 mod starting;
+mod unequal;
 mod wrong_clock;

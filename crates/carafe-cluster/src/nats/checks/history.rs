@@ -95,12 +95,11 @@ pub(super) fn age(config: &StreamConfig, requirements: Requirements) -> Finding 
 pub(super) fn bytes(config: &StreamConfig, requirements: Requirements) -> Finding {
     let stream = u64::try_from(config.max_bytes).ok().filter(|bytes| *bytes > 0);
     match (stream, requirements.history_bytes) {
-        (stream, Some(node)) if stream.is_none_or(|stream| node < stream) => Finding::warning(
+        (stream, Some(node)) if stream.is_none_or(|stream| node < stream) => Finding::right(
             "bytes",
             format!(
-                "nodes keep {node} bytes of history, less than the stream: a node may forget a key \
-                 that another still knows. Raise --history-bytes, or set the stream's max_bytes to \
-                 less"
+                "nodes keep {node} bytes of history, less than the stream. They remember the keys \
+                 of what they remove"
             ),
         ),
         (Some(stream), _) => Finding::right("bytes", format!("the stream keeps {stream} bytes")),

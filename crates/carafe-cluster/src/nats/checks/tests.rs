@@ -158,7 +158,7 @@ fn history_that_nodes_and_stream_keep_differently_is_warned_of() {
     check_requirements(unlimited, &[(Severity::Warning, "age")]);
     check_change(&json!({"max_age": 0, "max_bytes": 1 << 30}), &[]);
     let small = Requirements { history_bytes: Some(1 << 20), ..requirements() };
-    check_requirements(small, &[(Severity::Warning, "bytes")]);
+    check_requirements(small, &[]);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position, Topic};
 
@@ -18,6 +18,7 @@ use crate::disk::read::part::SegmentReader;
 use crate::disk::segment::hashed_texts::HashedTexts;
 use crate::disk::state::DiskShared;
 use crate::disk::view::{Place, View};
+use crate::remembered::decides_since;
 use crate::{Entry, IdempotencyKey, Publication, ReadError};
 
 /// A key is valid within its topic.
@@ -63,9 +64,6 @@ impl StoredKey {
     }
 }
 
-/// By how much the time of a commit may be behind that of one before it.
-const LATE: Duration = Duration::from_secs(60 * 60);
-
 /// The number of filters that are tested without another turn: some tens of microseconds.
 const AT_ONCE: usize = 2 << 10;
 
@@ -98,17 +96,30 @@ impl DiskShared {
         milliseconds(now).checked_sub(codec::milliseconds(self.key_window))
     }
 
-    /// The time in milliseconds since 1970 after which stored keys have to be kept. The commits
-    /// that are supplied next may be older than the clock says: they may come late, and their times
-    /// may go back.
+    /// The time in milliseconds since 1970 after which stored keys have to be kept.
     pub(crate) fn keeps_keys_since(&self) -> Option<u64> {
-        let last = self.clock.last_supplied();
-        let last = last.map(|last| last.checked_sub(LATE).unwrap_or(UNIX_EPOCH));
-        self.known_since(last.unwrap_or_else(|| self.clock.now()))
+        decides_since(&self.clock, self.key_window).map(milliseconds)
     }
 
     /// The position of the entry that a publication of a batch repeats.
     pub(crate) fn known(
+        &self,
+        name: &Name,
+        number: usize,
+        looked: &KeyLookup,
+        now: SystemTime,
+    ) -> Result<Option<Position>, ReadError> {
+        let kept = self.kept_with_key(name, number, looked, now)?;
+        Ok(kept.or_else(|| self.trimmed_with_key(name, now)))
+    }
+
+    /// The trimmed entry that has a key.
+    fn trimmed_with_key(&self, (topic, key): &Name, now: SystemTime) -> Option<Position> {
+        let (position, time) = self.remembered().find(topic, key)?;
+        is_since(milliseconds(time), self.known_since(now)).then_some(position)
+    }
+
+    fn kept_with_key(
         &self,
         (topic, key): &Name,
         number: usize,

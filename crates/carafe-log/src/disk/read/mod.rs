@@ -15,3 +15,4 @@ pub(crate) mod pick;
 pub(crate) mod selection;
 pub(crate) mod selections;
 pub(crate) mod superseded;
+pub(crate) mod trimmed_keys;

@@ -43,6 +43,14 @@ impl SegmentReader {
         }
     }
 
+    /// Whether an entry has an idempotency key.
+    pub(crate) fn has_keys(&self) -> bool {
+        match &self.index {
+            SegmentIndex::Memory(index, _) => index.topic_keys.lists() > 0,
+            SegmentIndex::File(file) => file.counts().topic_keys > 0,
+        }
+    }
+
     /// The first entry after an offset.
     pub(crate) fn first_after(&self, offset: Offset) -> Result<Ordinal, ReadError> {
         match &self.index {

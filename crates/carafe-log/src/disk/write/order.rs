@@ -220,14 +220,16 @@ impl Ordered {
             return Ok(known);
         };
         // The key of an event that was erased in this commit is free again.
-        let is_erased = self.is_erased(position, batch, shared).map_err(failed)?;
+        let is_erased = self.is_erased(position, name, batch, shared).map_err(failed)?;
         Ok(known.filter(|_| !is_erased))
     }
 
-    /// Whether an erasure of this commit erases an entry, which may be of this commit, too.
+    /// Whether an erasure of this commit erases the entry that has a key, which may be of this
+    /// commit, too, or trimmed.
     fn is_erased(
         &self,
         position: Position,
+        (topic, key): &Name,
         batch: &Batch,
         shared: &DiskShared,
     ) -> Result<bool, ReadError> {
@@ -235,7 +237,11 @@ impl Ordered {
         if let Some(entry) = of_commit.into_iter().find_map(|all| entry_at(all, position.offset)) {
             return Ok(batch.erasures.covers(entry));
         }
-        let entry = shared.entry_at(&shared.view(), position.offset)?;
+        let view = shared.view();
+        if position.offset <= view.start().offset {
+            return Ok(shared.remembered().is_erased_by(&batch.erasures, topic, key));
+        }
+        let entry = shared.entry_at(&view, position.offset)?;
         Ok(entry.is_some_and(|entry| batch.erasures.covers(&entry)))
     }
 

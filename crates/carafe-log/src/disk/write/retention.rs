@@ -32,6 +32,8 @@ impl Writer {
         let storage = &*self.shared.storage;
         // Under the lock: before, it may have been written again.
         let Some(oldest) = &self.shared.state().sealed.front().cloned() else { return Ok(()) };
+        // Before a view is without them. If removing fails, they are added again.
+        let decides_since = self.shared.remember_keys(oldest)?;
         // The view first: a reader that loads it from now on does not find the segment, and one
         // with an older view has the file open or gets `Trimmed`.
         self.shared.change(|state| Arc::make_mut(&mut state.sealed).pop_front());
@@ -41,7 +43,7 @@ impl Writer {
             self.shared
                 .change(|state| Arc::make_mut(&mut state.sealed).push_front(Arc::clone(oldest)));
         })?;
-        self.shared.forget_life(oldest.last_offset());
+        self.shared.forget_life(oldest.last_offset(), decides_since);
         self.shared.change(|state| state.forget_erasures_to(oldest.last_offset()));
         // Without this sync, a crash could bring this segment back and lose the next one.
         storage.sync().map_err(not_full)?;

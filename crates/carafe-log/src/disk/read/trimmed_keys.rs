@@ -1,0 +1,79 @@
+//! Remembers the keys of a segment that is trimmed.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::ReadError;
+use crate::disk::format::index::milliseconds;
+use crate::disk::read::part::{ROWS, SegmentReader};
+use crate::disk::segment::sealed::Sealed;
+use crate::disk::state::DiskShared;
+use crate::disk::view::Place;
+use crate::remembered::decides_since;
+
+impl DiskShared {
+    /// Remembers the keys of the oldest segment, which is about to be removed, as far as they
+    /// decide over what is supplied. Returns the time up to which nothing does; `None` if no trimmed
+    /// entry ever does.
+    pub(crate) fn remember_keys(&self, oldest: &Arc<Sealed>) -> io::Result<Option<SystemTime>> {
+        if !self.supplied {
+            return Ok(None);
+        }
+        let since = decides_since(&self.clock, self.key_window).unwrap_or(UNIX_EPOCH);
+        self.remembered().expire(since);
+        if oldest.summary.newest > milliseconds(since) {
+            let view = self.view();
+            let part = self.part(&view, &Place::Sealed(Arc::clone(oldest)));
+            let read = part.and_then(|part| self.remember_keys_of(&part, since));
+            // What a node does not know it decides otherwise than the others: better not at all.
+            read.map_err(|error| of_disk(&error))?;
+        }
+        Ok(Some(since))
+    }
+
+    fn remember_keys_of(&self, part: &SegmentReader, since: SystemTime) -> Result<(), ReadError> {
+        let mut first = 0;
+        while part.has_keys() && first < part.entries() {
+            let next = first.saturating_add(ROWS).min(part.entries());
+            let rows = part.row_run(first..next)?;
+            // Reading is not done under the lock.
+            let mut keyed = Vec::new();
+            part.read(&rows, |entry| {
+                keyed.extend(
+                    (entry.publication.key().is_some() && entry.time > since).then_some(entry),
+                );
+                true
+            })?;
+            let mut remembered = self.remembered();
+            keyed.iter().for_each(|entry| remembered.add(entry));
+            first = next;
+        }
+        Ok(())
+    }
+
+    /// Finds out whether a log that was opened has trimmed entries that still decide over what is
+    /// supplied: it does not know their keys and ends any more.
+    pub(crate) fn find_lacking_keys(&self) -> Result<(), ReadError> {
+        let view = self.view();
+        // The start of a log that has trimmed nothing is no entry, and has no nonce.
+        if !self.supplied || view.start().nonce == 0 {
+            return Ok(());
+        }
+        let oldest = view.span().oldest.map(|oldest| self.entry_at(&view, oldest.offset));
+        let since = decides_since(&self.clock, self.key_window).unwrap_or(UNIX_EPOCH);
+        let lacks = oldest.transpose()?.flatten().is_none_or(|oldest| oldest.time > since);
+        self.lacks_keys.store(lacks, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The error of the operating system, if there is one: it tells whether it may pass.
+fn of_disk(error: &ReadError) -> io::Error {
+    let ReadError::Disk(disk) = error else { return io::Error::other(error.to_string()) };
+    let source = disk.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let code = source.and_then(io::Error::raw_os_error);
+    code.map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)
+}
