@@ -26,6 +26,10 @@ pub trait Engine: Send + Sync + 'static {
     /// stored.
     fn state(&self) -> BoxFuture<'_, Result<State, EngineError>>;
 
+    /// Lets the next requests take another connection: another server may know better. Tails may
+    /// end.
+    fn renew(&self) {}
+
     /// Stores a message as durably as the engine makes it, and returns its sequence.
     ///
     /// A message whose ID was stored within the engine's duplicate window is not stored again: the

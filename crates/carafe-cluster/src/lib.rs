@@ -9,6 +9,7 @@
 //!
 //! Another engine can be tested with the tests of the feature `contract`.
 
+mod belief;
 mod catch_up;
 mod check;
 mod cluster_log;
@@ -32,7 +33,9 @@ mod publish;
 mod questions;
 mod replicate;
 mod shared;
+mod suspicion;
 
+pub use belief::Belief;
 pub use check::{Created, DUPLICATE_WINDOW, Finding, Requirements, Setup, Severity};
 pub use cluster_log::{ClusterLog, StartError};
 pub use engine::{ATTEMPT, Engine, EngineError, HEARTBEAT, Identity, State, Tail};

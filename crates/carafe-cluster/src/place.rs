@@ -74,6 +74,19 @@ pub enum Divergence {
     },
 }
 
+impl Divergence {
+    /// Whether a server may find it that has lost its lead and does not know it. It is certain when
+    /// it lasts.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::LostTail { .. } | Self::OtherMessage { .. } => true,
+            // A server that is behind has no newer first message, and no other stream.
+            Self::Overtaken { .. } | Self::LacksKeys { .. } | Self::OtherStream { .. } => false,
+        }
+    }
+}
+
 impl Place {
     /// The place of a log that nothing else fills.
     pub(crate) fn of(log: &(impl AppendAt + Read + ?Sized)) -> Self {

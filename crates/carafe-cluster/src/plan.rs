@@ -43,6 +43,17 @@ pub enum Plan {
     },
 }
 
+impl Plan {
+    /// Why the log has to be changed, if it has to.
+    #[must_use]
+    pub fn why(&self) -> Option<Divergence> {
+        match self {
+            Self::GoOn => None,
+            Self::GoBack { why, .. } | Self::Clear { why, .. } => Some(*why),
+        }
+    }
+}
+
 /// A node cannot compare its local log with the engine.
 ///
 /// ```

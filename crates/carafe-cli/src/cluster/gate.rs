@@ -41,6 +41,10 @@ impl Engine for Gated {
         self.engine.state()
     }
 
+    fn renew(&self) {
+        self.engine.renew();
+    }
+
     fn append(&self, message: Message) -> BoxFuture<'_, Result<u64, EngineError>> {
         self.engine.append(message)
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use carafe_cluster::{Engine, Plan, PlanError, State, begin_after, plan};
+use carafe_cluster::{Belief, Engine, Plan, PlanError, State, begin_after};
 use carafe_log::{AppendAt, DiskLog, MemoryLog, OfflineLog, OpenError, Read};
 use carafe_protocol::{Generation, Offset};
 use tracing::warn;
@@ -35,10 +35,11 @@ pub(super) async fn memory(
     options: &HubOptions,
     mut begin: Begin,
 ) -> Result<MemoryLog, Failure> {
+    let belief = Belief::default();
     for _ in 0..ATTEMPTS {
         let log = MemoryLog::with_generation(settings::memory_limits(options), begin.generation)
             .beginning_after(begin.after);
-        match compare(engine, &log).await? {
+        match compare(engine, &log, &belief).await? {
             Plan::GoOn => return Ok(log),
             Plan::Clear { generation, after, .. } => begin = Begin { generation, after },
             Plan::GoBack { why, .. } => return Err(Failure::failed(why)),
@@ -53,11 +54,12 @@ pub(super) async fn disk(
     folder: &Path,
     options: &HubOptions,
     mut begin: Begin,
+    belief: Belief,
 ) -> Result<DiskLog, Failure> {
     for _ in 0..ATTEMPTS {
         let folder = folder_of(folder, begin.generation);
         let log = open(&folder, options, begin)?;
-        match compare(engine, &log).await? {
+        match compare(engine, &log, &belief).await? {
             Plan::GoOn => return Ok(log),
             Plan::GoBack { to, why } => {
                 warn!(%why, to = %to, "this node's log goes back to where the engine is");
@@ -83,9 +85,13 @@ pub(super) async fn disk(
 }
 
 /// What has to be done with a log before it can follow the engine.
-async fn compare(engine: &dyn Engine, log: &(impl AppendAt + Read)) -> Result<Plan, Failure> {
+async fn compare(
+    engine: &dyn Engine,
+    log: &(impl AppendAt + Read),
+    belief: &Belief,
+) -> Result<Plan, Failure> {
     let compared = patiently(|| async {
-        match plan(engine, log).await {
+        match belief.plan(engine, log).await {
             Ok(plan) => Ok(Ok(plan)),
             Err(PlanError::Engine(error)) => Err(error),
             Err(error) => Ok(Err(error)),

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use carafe_cluster::{
-    ClusterLog, ClusterOptions as NodeOptions, Engine, Node, Requirements, StartError, State,
-    Stopped,
+    Belief, ClusterLog, ClusterOptions as NodeOptions, Engine, Node, Requirements, StartError,
+    State, Stopped,
 };
 use carafe_http::{Options, Readiness};
 use carafe_hub::Hub;
@@ -35,6 +35,7 @@ use crate::closing::Closing;
 use crate::cluster::gate::Gated;
 use crate::cluster::local::Begin;
 use crate::failure::Failure;
+use crate::restart;
 use crate::settings;
 
 /// How often a node starts over because the engine changes while it starts.
@@ -118,7 +119,10 @@ impl Cluster {
                 Ok(start_on(log, engine, hub, options, Box::pin(pending())).await)
             }
             LogPlace::Disk(folder) => {
-                let log = local::disk(&**engine, folder, hub, begin).await?;
+                // A node that starts again in this process has waited before it ended.
+                let belief =
+                    if restart::is_again() { Belief::confirmed() } else { Belief::default() };
+                let log = local::disk(&**engine, folder, hub, begin, belief).await?;
                 log.compact(hub.compact.clone());
                 let (failure, closed) = (Box::pin(log.failure()), log.closed());
                 tokio::spawn(log.answering());

@@ -173,6 +173,10 @@ impl NatsEngine {
 }
 
 impl Engine for NatsEngine {
+    fn renew(&self) {
+        self.sessions.renew();
+    }
+
     fn state(&self) -> BoxFuture<'_, Result<State, EngineError>> {
         Box::pin(self.within(self.ask_state()))
     }

@@ -199,6 +199,14 @@ impl Sessions {
         }
     }
 
+    /// The next request makes another connection, to a server that is chosen at random.
+    pub(super) fn renew(&self) {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Ok(session)) = &*current.borrow() {
+            session.lost.send_replace(true);
+        }
+    }
+
     /// The attempt runs by itself: whoever waits for it may give up.
     fn attempt(&self) -> Attempt {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,7 +3,6 @@
 mod backoff;
 mod replicator;
 mod round;
-mod suspicion;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use replicator::Replicator;

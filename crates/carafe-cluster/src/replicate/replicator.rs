@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
 use super::round::{Obstacle, Round, Skipped};
-use super::suspicion::Suspicion;
 use crate::comparison::{Comparison, compare};
 use crate::engine::{Engine, EngineError, HEARTBEAT, State, Tail};
 use crate::message::{MessageId, Stored};
@@ -19,6 +18,7 @@ use crate::place::{Place, note_applied};
 use crate::progress::Stopped;
 use crate::publish::Answer;
 use crate::shared::{Shared, StopOnPanic, bounded};
+use crate::suspicion::Suspicion;
 
 /// A tail that is silent for so long is replaced.
 const SILENCE: Duration = HEARTBEAT.saturating_mul(3);

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod behind;
+mod beliefs;
 mod cable;
 mod clocks;
 mod disks;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use carafe_cluster::{
     ClusterOptions, DUPLICATE_WINDOW, Engine, LATE, Link, MemoryEngine, Outcome, first_offset,
 };
-use carafe_log::{Append, AppendError, Commit, Erase, Outcome as End, Publication};
+use carafe_log::{Append, AppendError, Commit, Erase, MemoryLimits, Outcome as End, Publication};
 use tokio::time::{Instant, sleep};
 
 use crate::cable::Line;

@@ -25,13 +25,7 @@ impl Suspicion {
             self.0 = Some((why, now));
             return false;
         }
-        let patience = match why {
-            Divergence::LostTail { .. } | Divergence::OtherMessage { .. } => believe_after,
-            // A server that is behind has no newer first message, and no other stream.
-            Divergence::Overtaken { .. }
-            | Divergence::LacksKeys { .. }
-            | Divergence::OtherStream { .. } => Duration::ZERO,
-        };
+        let patience = if why.may_pass() { believe_after } else { Duration::ZERO };
         now > since && now - since >= patience
     }
 }
