@@ -24,6 +24,7 @@ use crate::letting_in::{ended_soon, let_in};
 use crate::listen::{self, Places, Sockets};
 use crate::logging;
 use crate::passed_sockets::PassedSockets;
+use crate::rejecting::Rejecting;
 use crate::reload::Reloads;
 use crate::reloadable::Adjustable;
 use crate::returned;
@@ -138,10 +139,16 @@ async fn run(start: Start<'_>) -> Result<(), Failure> {
     let again = passed.is_empty().then(|| closing.clone());
     // Before the log is opened, which may take long: a port in use is reported at once.
     let sockets = listen::open(options, &mut passed)?;
+    let rejecting = Rejecting {
+        listeners: &sockets.listeners,
+        serving: &serving,
+        base_path: &options.base_path,
+        reason: "this node waits for the engine of the cluster",
+    };
     let Opened { hub, node: filling, failure } = match &cluster {
         None => open_log(options, closing)?,
         Some(cluster) => tokio::select! {
-            started = cluster.start(options, &mut access, closing) => started?,
+            started = rejecting.during(cluster.start(options, &mut access, closing)) => started?,
             // The engine may be away.
             () = signals.next() => return Ok(()),
         },

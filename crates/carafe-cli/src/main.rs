@@ -26,6 +26,7 @@ mod output;
 mod passed_sockets;
 mod printer;
 mod publish;
+mod rejecting;
 mod reload;
 mod reloadable;
 mod restart;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 
@@ -40,6 +40,29 @@ pub struct Listeners(Vec<Bound>);
 enum Bound {
     Tcp(TcpListener),
     Unix(UnixListener),
+}
+
+impl Listeners {
+    /// The same sockets once more: who is connected is accepted by one of both.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the process has no file descriptors left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let clones = self.0.iter().map(|bound| {
+            Ok(match bound {
+                Bound::Tcp(listener) => {
+                    let socket = listener.as_fd().try_clone_to_owned()?;
+                    Bound::Tcp(TcpListener::from_std(socket.into())?)
+                }
+                Bound::Unix(listener) => {
+                    let socket = listener.as_fd().try_clone_to_owned()?;
+                    Bound::Unix(UnixListener::from_std(socket.into())?)
+                }
+            })
+        });
+        clones.collect::<io::Result<_>>().map(Self)
+    }
 }
 
 impl From<TcpListener> for Listeners {
