@@ -9,6 +9,7 @@ use tracing::warn;
 
 use crate::cli::HubOptions;
 use crate::cluster::engine::patiently;
+use crate::cluster::old_copies;
 use crate::failure::Failure;
 use crate::settings;
 
@@ -51,16 +52,19 @@ pub(super) async fn memory(
 /// A log on disk. What does not agree with the engine is removed from it.
 pub(super) async fn disk(
     engine: &dyn Engine,
-    folder: &Path,
+    log_folder: &Path,
     options: &HubOptions,
     mut begin: Begin,
     belief: Belief,
 ) -> Result<DiskLog, Failure> {
     for _ in 0..ATTEMPTS {
-        let folder = folder_of(folder, begin.generation);
+        let folder = folder_of(log_folder, begin.generation);
         let log = open(&folder, options, begin)?;
         match compare(engine, &log, &belief).await? {
-            Plan::GoOn => return Ok(log),
+            Plan::GoOn => {
+                old_copies::name(log_folder, &folder);
+                return Ok(log);
+            }
             Plan::GoBack { to, why } => {
                 warn!(%why, to = %to, "this node's log goes back to where the engine is");
                 close(log).await;
@@ -106,7 +110,7 @@ const RESTLESS: &str = "the engine of the cluster has changed again and again wh
 /// A folder for each stream: the copy of a stream that was deleted stays, and so does the log of a
 /// hub that was no node.
 fn folder_of(log: &Path, generation: Generation) -> PathBuf {
-    log.join(format!("cluster-{generation}"))
+    log.join(format!("{}{generation}", old_copies::PREFIX))
 }
 
 fn open(folder: &Path, options: &HubOptions, begin: Begin) -> Result<DiskLog, Failure> {

@@ -9,6 +9,7 @@ mod credentials;
 mod engine;
 mod gate;
 mod local;
+mod old_copies;
 mod reports;
 
 use std::future::pending;
