@@ -43,6 +43,8 @@ pub(super) fn check(
         history::age(config, requirements),
         history::bytes(config, requirements),
         history::limits(config),
+        history::space(info, requirements),
+        consumers(info),
     ]
 }
 
@@ -188,6 +190,30 @@ fn duplicates(config: &StreamConfig) -> Finding {
         "duplicate window",
         format!("{text}, so events may be stored twice: set it to {DUPLICATE_WINDOW:?} or more"),
     )
+}
+
+/// A node reads by one consumer. When it reads anew, the server keeps the old one for some seconds.
+const CONSUMERS_OF_A_NODE: i64 = 2;
+
+fn consumers(info: &StreamInfo) -> Finding {
+    let (most, used) = (info.config.max_consumers, info.state.consumer_count);
+    if most <= 0 {
+        return Finding::right("consumers", "the stream may have any number of consumers");
+    }
+    let text = format!("the stream may have {most} consumers, and has {used}");
+    if most < CONSUMERS_OF_A_NODE {
+        let text =
+            format!("{text}: a node needs one, and two for a moment. Create it without limit");
+        return Finding::refusal("consumers", text);
+    }
+    if used + CONSUMERS_OF_A_NODE > most {
+        let text = format!(
+            "{text}: another node may not be able to read. Create the stream without \
+             max_consumers, which cannot be changed"
+        );
+        return Finding::warning("consumers", text);
+    }
+    Finding::right("consumers", text)
 }
 
 fn payload(payload: usize, requirements: Requirements) -> Finding {

@@ -27,12 +27,26 @@ pub(super) struct StreamState {
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
     pub(super) messages: u64,
+    #[serde(default)]
+    pub(super) bytes: u64,
+    /// The times of the oldest and the newest message.
+    #[serde(default, deserialize_with = "maybe_rfc_3339")]
+    pub(super) first_ts: Option<SystemTime>,
+    #[serde(default, deserialize_with = "maybe_rfc_3339")]
+    pub(super) last_ts: Option<SystemTime>,
+    #[serde(default)]
+    pub(super) consumer_count: i64,
 }
 
 impl StreamState {
     /// An empty stream has `0` before its first message, and the next sequence later.
     pub(super) fn first(&self) -> u64 {
         if self.messages == 0 { self.last_seq + 1 } else { self.first_seq }
+    }
+
+    /// The time between the oldest and the newest message.
+    pub(super) fn span(&self) -> Option<Duration> {
+        self.last_ts?.duration_since(self.first_ts?).ok()
     }
 }
 
@@ -64,6 +78,8 @@ pub(super) struct StreamConfig {
     pub(super) max_msgs_per_subject: i64,
     #[serde(default)]
     pub(super) max_bytes: i64,
+    #[serde(default)]
+    pub(super) max_consumers: i64,
     #[serde(default)]
     pub(super) max_msg_size: i64,
     #[serde(default, deserialize_with = "nanoseconds")]
@@ -112,9 +128,15 @@ pub(super) fn rfc_3339<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime,
     text.parse::<Timestamp>().map(SystemTime::from).map_err(D::Error::custom)
 }
 
+fn maybe_rfc_3339<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
+    rfc_3339(from).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
+
+    use serde_json::json;
 
     use super::*;
 
@@ -127,7 +149,8 @@ mod tests {
             "num_replicas": 3, "duplicate_window": 120000000000, "sealed": false
         },
         "created": "2026-11-29T10:00:00.123456789Z",
-        "state": {"messages": 0, "bytes": 0, "first_seq": 0, "last_seq": 0},
+        "state": {"messages": 0, "bytes": 0, "first_seq": 0, "last_seq": 0, "consumer_count": 0,
+            "first_ts": "0001-01-01T00:00:00Z", "last_ts": "0001-01-01T00:00:00Z"},
         "cluster": {"leader": "n1", "replicas": [{"name": "n2", "current": true, "active": 5}]},
         "ts": "2026-11-29T10:00:01.5Z"
     }"#;
@@ -149,8 +172,10 @@ mod tests {
 
     #[test]
     fn an_empty_stream_begins_behind_its_last_sequence() {
-        let first =
-            |messages, first_seq, last_seq| StreamState { first_seq, last_seq, messages }.first();
+        let first = |messages, first_seq, last_seq| {
+            let state = json!({"first_seq": first_seq, "last_seq": last_seq, "messages": messages});
+            serde_json::from_value::<StreamState>(state).unwrap().first()
+        };
         assert_eq!(first(0, 0, 0), 1);
         assert_eq!(first(0, 8, 7), 8);
         assert_eq!(first(3, 5, 7), 5);

@@ -66,7 +66,7 @@ async fn what_was_created_otherwise_is_checked_and_never_changed() {
         (Severity::Refusal, "message size"),
         (Severity::Warning, "discard"),
         (Severity::Warning, "agreement"),
-        (Severity::Warning, "limits"),
+        (Severity::Refusal, "limits"),
     ];
     assert_eq!(wrong(&findings), expected, "{findings:#?}");
     let payload = findings.iter().find(|finding| finding.setting == "message size").unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::nats::info::{KEY_WINDOW, StreamConfig};
+use crate::nats::info::{KEY_WINDOW, StreamConfig, StreamInfo};
 use crate::{Finding, Requirements};
 
 pub(super) fn discard(config: &StreamConfig) -> Finding {
@@ -107,8 +107,19 @@ pub(super) fn bytes(config: &StreamConfig, requirements: Requirements) -> Findin
     }
 }
 
+/// With fewer messages than this, each node that is slow for a moment would be overtaken.
+const LEAST_MESSAGES: i64 = 10_000;
+
 pub(super) fn limits(config: &StreamConfig) -> Finding {
-    if config.max_msgs > 0 || config.max_msgs_per_subject > 0 {
+    let counts = [config.max_msgs, config.max_msgs_per_subject];
+    if let Some(most) = counts.into_iter().filter(|most| *most > 0).min() {
+        if most < LEAST_MESSAGES {
+            let text = format!(
+                "the stream keeps {most} messages, which are commits of any size: a node that is \
+                 slow for a moment would miss some. Limit the stream by max_age or max_bytes instead"
+            );
+            return Finding::refusal("limits", text);
+        }
         let text = "the stream keeps a limited number of messages, which are commits of any size: \
                     limit it by max_age or max_bytes instead";
         return Finding::warning("limits", text);
@@ -119,4 +130,24 @@ pub(super) fn limits(config: &StreamConfig) -> Finding {
         return Finding::warning("limits", text);
     }
     Finding::right("limits", "the stream is limited")
+}
+
+/// A stream that is full may remove by its size what still decides.
+pub(super) fn space(info: &StreamInfo, requirements: Requirements) -> Finding {
+    let (state, window) = (&info.state, requirements.key_window);
+    let limit = u64::try_from(info.config.max_bytes).ok().filter(|bytes| *bytes > 0);
+    // A server that removes a message leaves less than the largest one free.
+    let is_full = limit.is_some_and(|limit| state.bytes > limit - limit / 16);
+    match state.span().filter(|span| is_full && state.first_seq > 1 && *span < 2 * window) {
+        Some(span) => Finding::warning(
+            "space",
+            format!(
+                "the stream is full, and its messages are of the last {span:?}: a node that starts \
+                 empty may decide otherwise than the others about what is repeated. Raise its \
+                 max_bytes until it holds {:?}, or lower --key-window",
+                2 * window
+            ),
+        ),
+        None => Finding::right("space", "the stream holds what decides"),
+    }
 }

@@ -163,9 +163,42 @@ fn history_that_nodes_and_stream_keep_differently_is_warned_of() {
 
 #[test]
 fn limits_that_do_not_fit_a_log_are_warned_of() {
-    check_change(&json!({"max_msgs": 1000}), &[(Severity::Warning, "limits")]);
-    check_change(&json!({"max_msgs_per_subject": 1000}), &[(Severity::Warning, "limits")]);
+    for limit in ["max_msgs", "max_msgs_per_subject"] {
+        check_change(&json!({limit: 10_000}), &[(Severity::Warning, "limits")]);
+        check_change(&json!({limit: 9_999}), &[(Severity::Refusal, "limits")]);
+    }
     check_change(&json!({"max_age": 0}), &[(Severity::Warning, "limits")]);
     let full = json!({"max_bytes": 1 << 30, "discard": "new"});
     check_change(&full, &[(Severity::Warning, "discard")]);
+}
+
+#[test]
+fn a_stream_needs_room_for_the_consumers_of_nodes() {
+    let findings = |most: i64, used: i64| {
+        let mut info = info(&json!({"max_consumers": most}));
+        info.state.consumer_count = used;
+        wrong(&check(&info, &server(), Some(3), requirements()))
+    };
+    assert_eq!(findings(-1, 100), []);
+    assert_eq!(findings(5, 3), []);
+    assert_eq!(findings(4, 3), [(Severity::Warning, "consumers")]);
+    assert_eq!(findings(1, 0), [(Severity::Refusal, "consumers")]);
+}
+
+#[test]
+fn a_full_stream_that_holds_less_than_two_key_windows_is_warned_of() {
+    let findings = |bytes: u64, first_seq: u64, hours: u64| {
+        let mut info = info(&json!({"max_bytes": 1 << 30}));
+        let first = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let last = first + Duration::from_secs(hours * HOUR);
+        info.state.bytes = bytes;
+        (info.state.first_seq, info.state.last_seq, info.state.messages) = (first_seq, 9000, 5000);
+        (info.state.first_ts, info.state.last_ts) = (Some(first), Some(last));
+        wrong(&check(&info, &server(), Some(3), requirements()))
+    };
+    let full = (1 << 30) - 1000;
+    assert_eq!(findings(full, 4001, 47), [(Severity::Warning, "space")]);
+    assert_eq!(findings(full, 4001, 48), []);
+    assert_eq!(findings(full, 1, 47), [], "nothing was removed");
+    assert_eq!(findings(full / 2, 4001, 47), [], "age has removed it");
 }
