@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use carafe_cluster::{DUPLICATE_WINDOW, Engine, MemoryEngine, NoCommit, Outcome, sequence_of};
+use carafe_cluster::{
+    DUPLICATE_WINDOW, Divergence, Engine, MemoryEngine, NoCommit, Outcome, StartError, sequence_of,
+};
 use carafe_log::{
     AppendError, Appended, Commit, Erase, Find, MemoryLimits, Outcome as End, Publication, Read,
 };
@@ -14,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::cable::Line;
-use crate::reference::{Expected, Reference};
+use crate::reference::{Archive, Expected, Reference};
 use crate::world::{Answer, Server, entries, event, keyed, topic};
 
 /// Short, so that keys come back after it.
@@ -34,6 +36,13 @@ struct History {
     servers: Vec<Server>,
     attempts: Vec<Attempt>,
     published: usize,
+    /// The messages that the engine has trimmed.
+    archive: Archive,
+    /// The first message after a pause that is longer than a key window: what is before may be
+    /// trimmed.
+    trimmable: u64,
+    /// Messages that are no commits.
+    foreign: Vec<u64>,
     /// How often a node was started again since the engine had lost something.
     stopped: usize,
 }
@@ -119,7 +128,17 @@ impl History {
             let limits = if random.random_ratio(1, 2) { few } else { limits };
             servers.push(Server::start_with(&engine, limits, None).await);
         }
-        Self { random, engine, servers, attempts: Vec::new(), published: 0, stopped: 0 }
+        Self {
+            random,
+            engine,
+            servers,
+            attempts: Vec::new(),
+            published: 0,
+            archive: Archive::default(),
+            trimmable: 1,
+            foreign: Vec::new(),
+            stopped: 0,
+        }
     }
 
     async fn step(&mut self, faults: Faults) {
@@ -132,7 +151,7 @@ impl History {
             96..98 => self.resume().await,
             98 => self.thaw().await,
             _ if faults == Faults::Losing => self.lose().await,
-            _ => {}
+            _ => self.trim().await,
         }
     }
 
@@ -147,16 +166,22 @@ impl History {
     fn publication(&mut self) -> Publication {
         self.published += 1;
         let (number, random) = (self.published, &mut self.random);
-        let (to, data) =
-            (format!("topic-{}", random.random_range(0..4)), format!("event {number}"));
-        match random.random_range(0..100) {
+        let mut name = || format!("topic-{}", random.random_range(0..4));
+        let (to, other, data) = (name(), name(), format!("event {number}"));
+        let publication = match random.random_range(0..100) {
             0..40 => event(&to, &data),
-            40..82 => keyed(&to, &data, &format!("key-{}", random.random_range(0..3))),
-            82..86 => Publication::end(topic(&to), End::Done),
-            86..88 => Publication::end(topic(&to), End::Failed),
+            40..80 => keyed(&to, &data, &format!("key-{}", random.random_range(0..3))),
+            80..83 => return Publication::end(topic(&to), End::Done),
+            83..85 => return Publication::end(topic(&to), End::Failed),
+            85..88 => return Publication::stop(topic(&to)),
             88..97 => event(&to, &data).with_reopening(true),
-            _ => Publication::erase(topic(&to), Erase::Before),
-        }
+            _ => return Publication::erase(topic(&to), Erase::Before),
+        };
+        let has_two = to != other && random.random_ratio(1, 8);
+        let publication =
+            if has_two { publication.with_alternates([topic(&other)]) } else { publication };
+        let is_of_hub = random.random_ratio(1, 12);
+        publication.with_private(random.random_ratio(1, 6)).with_hub(is_of_hub)
     }
 
     async fn pause(&mut self) {
@@ -172,7 +197,7 @@ impl History {
             1 => engine.frozen(true),
             2 => engine.muted(true),
             3 => engine.break_tails(),
-            4 => drop(engine.insert_foreign("not a commit")),
+            4 => self.foreign.push(engine.insert_foreign("not a commit")),
             5 => server.cable.set(Line::Cut),
             6 => server.cable.set(Line::Silent),
             7 => server.local.refuse(random.random_range(1..4)),
@@ -216,7 +241,14 @@ impl History {
         if self.random.random_ratio(1, 3) {
             self.servers[node].restart_empty().await;
         } else {
-            self.servers[node].restart().await;
+            // What it stored last may be trimmed, and nothing that came since was stored.
+            match self.servers[node].try_restart().await {
+                Ok(()) => {}
+                Err(StartError::Diverged(Divergence::Overtaken { .. })) => {
+                    self.servers[node].restart_empty().await;
+                }
+                Err(error) => panic!("{error}"),
+            }
         }
     }
 
@@ -231,10 +263,33 @@ impl History {
         for server in &self.servers {
             let has_caught_up = server.log().catch_up().await.is_ok();
             let found = server.find(appended.position).await;
-            let is_trimmed = appended.position.offset < server.local.span().start.offset;
-            let known = if is_trimmed { Find::Trimmed } else { Find::Found };
+            let is_trimmed = appended.position.offset <= server.before_oldest();
+            let is_known = match is_trimmed {
+                true => server.is_gone(appended.position, found),
+                false => found == Find::Found,
+            };
             let may_be_ahead = !has_caught_up && found == Find::Ahead;
-            assert!(found == known || may_be_ahead, "{found:?}, {has_caught_up}");
+            assert!(is_known || may_be_ahead, "{found:?}, {has_caught_up}");
+        }
+    }
+
+    /// Retention removes what decides no more, or somebody removes a message that is no commit.
+    async fn trim(&mut self) {
+        self.heal();
+        if let Some(foreign) = self.foreign.pop().filter(|_| self.random.random_ratio(1, 3)) {
+            self.engine.remove(foreign);
+        } else if self.random.random_ratio(1, 2) {
+            self.archive.take(&self.engine, self.trimmable).await;
+            self.engine.trim(self.trimmable);
+        } else {
+            sleep(CALM).await;
+            self.trimmable = self.engine.state().await.unwrap().last + 1;
+        }
+        for server in &mut self.servers {
+            if tokio::time::timeout(CALM, server.node().stopped()).await.is_ok() {
+                server.recover().await;
+                self.stopped += 1;
+            }
         }
     }
 
@@ -297,11 +352,11 @@ impl History {
         }
         self.collect(false, None).await;
         summary.late += self.late().await;
-        let reference = Reference::of(&self.engine, KEY_WINDOW).await;
+        let reference = Reference::of_all(&self.engine, &self.archive, KEY_WINDOW).await;
         for server in &self.servers {
             let stored: Vec<_> =
                 server.entries().await.iter().map(|entry| Expected::of(entry)).collect();
-            let expected = reference.after(server.local.span().start.offset);
+            let expected = reference.after(server.before_oldest());
             let differs =
                 stored.iter().zip(expected).position(|(stored, expected)| stored != expected);
             let (at, count) = (differs.unwrap_or(0), (stored.len(), expected.len()));
@@ -385,8 +440,8 @@ impl History {
             let rest = reference.after(position.offset);
             for server in &self.servers {
                 let found = server.find(position).await;
-                if position.offset < server.local.span().start.offset {
-                    assert_eq!(found, Find::Trimmed);
+                if position.offset <= server.before_oldest() {
+                    assert!(server.is_gone(position, found), "{position} is {found:?}");
                     continue;
                 }
                 assert_eq!(found, Find::Found);

@@ -1,10 +1,10 @@
 //! What every node has to come to, computed from the engine's messages by rules that are written
 //! down here once more, without anything of the logs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use carafe_cluster::{Engine, MemoryEngine, first_offset};
+use carafe_cluster::{Engine, MemoryEngine, Stored, first_offset};
 use carafe_log::{Commit, Entry, IdempotencyKey, Kind, Publication};
 use carafe_protocol::{Generation, Offset, Position};
 
@@ -23,6 +23,11 @@ pub(crate) struct Expected {
     pub(crate) data: Option<String>,
     kind: Kind,
     key: Option<String>,
+    /// All its topics.
+    topics: Vec<String>,
+    is_private: bool,
+    /// Whether it reopens its topics.
+    reopens: bool,
 }
 
 impl Expected {
@@ -36,29 +41,54 @@ impl Expected {
             topic: entry.topic().as_str().to_owned(),
             data: (!is_removed).then(|| entry.data().to_owned()),
             kind: if is_removed { Kind::Event } else { kind },
-            key: entry.publication.key().map(|key| key.external_id().as_str().to_owned()),
+            key: key_of(&entry.publication),
+            topics: topics_of(&entry.publication),
+            is_private: entry.publication.is_private(),
+            reopens: entry.publication.reopens(),
         }
     }
-}
 
-impl Expected {
+    fn is_of(&self, topic: &str) -> bool {
+        self.topics.iter().any(|of| of == topic)
+    }
+
     /// Whether a publication is not stored because of this entry.
     pub(crate) fn is_repeated_by(&self, publication: &Publication) -> bool {
         let has_key =
             |key: &IdempotencyKey| Some(key.external_id().as_str()) == self.key.as_deref();
-        let is_end = matches!(self.kind, Kind::End(_)) && self.kind == publication.kind();
-        publication.key().map_or(is_end, has_key)
+        let is_life = matches!(self.kind, Kind::End(_) | Kind::Stop);
+        let is_same = is_life && self.kind == publication.kind();
+        publication.key().map_or(is_same, has_key)
     }
+}
+
+fn key_of(publication: &Publication) -> Option<String> {
+    publication.key().map(|key| key.external_id().as_str().to_owned())
+}
+
+fn topics_of(publication: &Publication) -> Vec<String> {
+    publication.topics().map(|topic| topic.as_str().to_owned()).collect()
 }
 
 impl Reference {
     /// Decides over all messages of an engine, which has trimmed none.
     pub(crate) async fn of(engine: &MemoryEngine, key_window: Duration) -> Self {
+        assert_eq!(engine.state().await.unwrap().first, 1, "the reference needs all messages");
+        Self::of_all(engine, &Archive::default(), key_window).await
+    }
+
+    /// Decides over all messages that an engine has or had.
+    pub(crate) async fn of_all(
+        engine: &MemoryEngine,
+        archive: &Archive,
+        key_window: Duration,
+    ) -> Self {
         let state = engine.state().await.unwrap();
-        assert_eq!(state.first, 1, "the reference needs all messages");
         let mut reference = Self::default();
         for sequence in 1..=state.last {
-            let Some(message) = engine.get(sequence).await.unwrap() else { continue };
+            let archived = archive.0.get(&sequence).cloned();
+            let kept = engine.get(sequence).await.unwrap();
+            let Some(message) = kept.or(archived) else { continue };
             let Ok(payload) = message.commit(Commit::FORMAT) else { continue };
             let commit = Commit::decode(payload).unwrap();
             // Entries have whole milliseconds.
@@ -111,6 +141,21 @@ impl Reference {
     }
 }
 
+/// The messages that an engine has trimmed.
+#[derive(Default)]
+pub(crate) struct Archive(BTreeMap<u64, Stored>);
+
+impl Archive {
+    /// Takes the messages before one, which the engine is about to trim.
+    pub(crate) async fn take(&mut self, engine: &MemoryEngine, first: u64) {
+        for sequence in engine.state().await.unwrap().first..first {
+            if let Some(message) = engine.get(sequence).await.unwrap() {
+                self.0.insert(sequence, message);
+            }
+        }
+    }
+}
+
 /// Adds a publication, unless it is known. Returns `false` if it is refused.
 fn decide(
     entries: &mut Vec<Expected>,
@@ -120,7 +165,7 @@ fn decide(
     key_window: Duration,
 ) -> bool {
     let topic = publication.topic().as_str();
-    let key = publication.key().map(|key| key.external_id().as_str().to_owned());
+    let (key, topics) = (key_of(publication), topics_of(publication));
     // Nodes trim at different places, and all keep at least the window: nothing older decides.
     let is_in_window =
         |entry: &&Expected| time.duration_since(entry.time).unwrap_or_default() < key_window;
@@ -133,20 +178,29 @@ fn decide(
         return true;
     }
     let kind = publication.kind();
-    let end = end_of(entries.iter().filter(|entry| entry.topic == topic)).filter(is_in_window);
-    match (kind, end.map(|end| end.kind)) {
-        (Kind::End(_), Some(end)) if kind == end => return true,
-        (Kind::End(_), Some(_)) => return false,
-        (Kind::Event, Some(_)) if !publication.reopens() => return false,
+    let ends = topics.iter().filter_map(|topic| end_of(entries, topic).filter(is_in_window));
+    let ends: Vec<_> = ends.map(|end| end.kind).collect();
+    match kind {
+        Kind::End(_) if ends.contains(&kind) => return true,
+        Kind::End(_) | Kind::Stop if !ends.is_empty() => return false,
+        Kind::Event if !publication.reopens() && !ends.is_empty() => return false,
+        Kind::Stop if stop_of(entries, topic).filter(is_in_window).is_some() => return true,
         _ => {}
     }
     if publication.is_erasure() {
-        for entry in entries.iter_mut().filter(|entry| entry.topic == topic) {
-            erase(entry);
-        }
+        entries.iter_mut().filter(|entry| entry.is_of(topic)).for_each(erase);
     }
-    let data = Some(publication.data().to_owned());
-    entries.push(Expected { position, time, topic: topic.to_owned(), data, kind, key });
+    entries.push(Expected {
+        position,
+        time,
+        topic: topic.to_owned(),
+        data: Some(publication.data().to_owned()),
+        kind,
+        key,
+        topics,
+        is_private: publication.is_private(),
+        reopens: publication.reopens(),
+    });
     true
 }
 
@@ -157,8 +211,20 @@ fn erase(entry: &mut Expected) {
 }
 
 /// The end of a topic, by its entries, if it has ended and was not reopened.
-fn end_of<'a>(mut entries: impl DoubleEndedIterator<Item = &'a Expected>) -> Option<&'a Expected> {
-    // An event behind an end has reopened the topic: all others are refused.
-    let newest = entries.rfind(|entry| matches!(entry.kind, Kind::End(_) | Kind::Event))?;
-    (newest.kind != Kind::Event).then_some(newest)
+fn end_of<'a>(entries: &'a [Expected], topic: &str) -> Option<&'a Expected> {
+    let decides = |entry: &&Expected| matches!(entry.kind, Kind::End(_) | Kind::Stop | Kind::Event);
+    // An event behind an end has reopened the topic, or came when the end did not count any more.
+    let newest = entries.iter().filter(|entry| entry.is_of(topic)).rfind(decides)?;
+    matches!(newest.kind, Kind::End(_)).then_some(newest)
+}
+
+/// The request to stop of a topic that has neither ended nor been reopened since.
+fn stop_of<'a>(entries: &'a [Expected], topic: &str) -> Option<&'a Expected> {
+    let decides = |entry: &&Expected| match entry.kind {
+        Kind::End(_) | Kind::Stop => true,
+        Kind::Event => entry.reopens,
+        _ => false,
+    };
+    let newest = entries.iter().filter(|entry| entry.is_of(topic)).rfind(decides)?;
+    (newest.kind == Kind::Stop).then_some(newest)
 }

@@ -14,7 +14,7 @@ use carafe_log::{
     Append, AppendError, Appended, BlockLimit, BoxFuture, Clock, Entry, Find, IdempotencyKey,
     MemoryLimits, MemoryLog, Publication, Read,
 };
-use carafe_protocol::{Position, Topic, TopicMatcher};
+use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use tokio::task::{AbortHandle, JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
@@ -172,6 +172,25 @@ impl Server {
 
     pub(crate) async fn find(&self, position: Position) -> Find {
         self.log().find(position).await.unwrap()
+    }
+
+    /// The offset behind which the node has all entries. An empty log may begin later than it says.
+    pub(crate) fn before_oldest(&self) -> Offset {
+        let span = self.local.span();
+        let moved = span.oldest.filter(|_| span.start.nonce == 0);
+        moved.map_or(span.start.offset, |oldest| oldest.offset - 1)
+    }
+
+    /// Whether this is the answer for a position before the oldest entry: a gap, unless it is where
+    /// the log starts. A log that began later does not know whose position it was.
+    pub(crate) fn is_gone(&self, position: Position, found: Find) -> bool {
+        let start = self.local.span().start;
+        match found {
+            Find::Trimmed => true,
+            Find::Found => position == start,
+            Find::Foreign => start.nonce == 0,
+            _ => false,
+        }
     }
 
     /// All entries that the node keeps.
