@@ -53,6 +53,10 @@ impl Engine for Gated {
         self.engine.get(sequence)
     }
 
+    fn first_from(&self, from: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>> {
+        self.engine.first_from(from)
+    }
+
     fn tail(&self, from: u64) -> BoxFuture<'_, Result<Box<dyn Tail>, EngineError>> {
         Box::pin(async move {
             let mut is_open = self.is_open.clone();

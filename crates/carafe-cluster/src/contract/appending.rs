@@ -97,6 +97,10 @@ pub async fn trimmed_messages_are_gone_and_the_others_stay(subject: &impl Subjec
     let state = engine.state().await.unwrap();
     assert_eq!((state.first, state.last), (4, 5));
     assert_eq!(engine.get(3).await, Ok(None));
+    for (from, found) in [(1, Some(4)), (4, Some(4)), (5, Some(5)), (6, None)] {
+        let first = engine.first_from(from).await.unwrap();
+        assert_eq!(first.map(|stored| stored.sequence), found, "from {from}");
+    }
     assert_eq!(engine.get(4).await.unwrap().unwrap().payload, "4");
 }
 

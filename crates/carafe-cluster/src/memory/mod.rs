@@ -249,6 +249,11 @@ impl Engine for MemoryEngine {
         Box::pin(self.ask(move |state| Ok(state.stream.get(sequence))))
     }
 
+    fn first_from(&self, from: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>> {
+        self.shared.lock().counts.gets += 1;
+        Box::pin(self.ask(move |state| Ok(state.stream.first_from(from))))
+    }
+
     fn tail(&self, from: u64) -> BoxFuture<'_, Result<Box<dyn Tail>, EngineError>> {
         self.shared.lock().counts.tails += 1;
         Box::pin(async move {

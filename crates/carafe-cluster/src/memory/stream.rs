@@ -145,6 +145,10 @@ impl Stream {
         self.messages.get(&sequence).map(|kept| kept.stored.clone())
     }
 
+    pub(super) fn first_from(&self, from: u64) -> Option<Stored> {
+        self.messages.range(from..).next().map(|(_, kept)| kept.stored.clone())
+    }
+
     /// The messages from `from` on that have reached the tails, and when the next one will.
     pub(super) fn reached(&self, from: u64, limit: usize) -> (Vec<Stored>, Option<Instant>) {
         let now = Instant::now();

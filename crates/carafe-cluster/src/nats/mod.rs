@@ -57,6 +57,9 @@ struct Empty {}
 #[derive(Serialize)]
 struct GetMessage {
     seq: u64,
+    /// Asks for the first message of this subject from `seq` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_by_subj: Option<String>,
 }
 
 impl NatsEngine {
@@ -123,15 +126,21 @@ impl NatsEngine {
         Ok(stored?)
     }
 
-    async fn read(&self, sequence: u64) -> Result<Option<Stored>, EngineError> {
+    async fn read(&self, message: GetMessage) -> Result<Option<Stored>, EngineError> {
         let session = self.sessions.get().await?;
         let subject = format!("$JS.API.STREAM.MSG.GET.{}", self.url.stream);
-        let got = call(&session.client, subject, &GetMessage { seq: sequence }, ATTEMPT).await;
+        let got = call(&session.client, subject, &message, ATTEMPT).await;
         match got {
             Ok(got) => Got::stored(got).map(Some),
             Err(ApiFailure::Api(error)) if error.is_no_message() => Ok(None),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    async fn read_from(&self, from: u64) -> Result<Option<Stored>, EngineError> {
+        let session = self.sessions.get().await?;
+        let subject = self.known(&session).await?.subject;
+        self.read(GetMessage { seq: from, next_by_subj: Some(subject) }).await
     }
 
     async fn follow(&self, from: u64) -> Result<Box<dyn Tail>, EngineError> {
@@ -186,7 +195,11 @@ impl Engine for NatsEngine {
     }
 
     fn get(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>> {
-        Box::pin(self.within(self.read(sequence)))
+        Box::pin(self.within(self.read(GetMessage { seq: sequence, next_by_subj: None })))
+    }
+
+    fn first_from(&self, from: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>> {
+        Box::pin(self.within(self.read_from(from)))
     }
 
     fn tail(&self, from: u64) -> BoxFuture<'_, Result<Box<dyn Tail>, EngineError>> {

@@ -27,9 +27,6 @@ const SILENCE: Duration = HEARTBEAT.saturating_mul(3);
 /// heartbeats and deliver nothing.
 const COMPARISON: Duration = Duration::from_secs(10);
 
-/// The most messages whose removal is found out between two heartbeats.
-const REMOVED_AT_ONCE: usize = 64;
-
 /// Fills the local log of a node.
 pub(crate) struct Replicator<L> {
     engine: Arc<dyn Engine>,
@@ -39,8 +36,6 @@ pub(crate) struct Replicator<L> {
     suspicion: Suspicion,
     backoff: Backoff,
     compared: Instant,
-    /// The end of the hole that the last comparison was made for.
-    hole: u64,
     /// The newest message that was skipped. After another tail, some come again.
     skipped: u64,
     /// Since when the tail delivers nothing although there is more.
@@ -76,7 +71,6 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
             suspicion: Suspicion::default(),
             backoff,
             compared,
-            hole: 0,
             skipped: 0,
             behind: None,
         }
@@ -170,35 +164,27 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
 
     /// The tail delivers nothing although there is more: it is broken, or the messages are gone.
     async fn find_out(&mut self) -> Result<(), Interruption> {
-        for _ in 0..REMOVED_AT_ONCE {
-            if self.place.applied >= self.shared.last() {
-                break;
-            }
-            let hole = self.shared.last() + 1;
-            if let Some(message) = self.left_out(hole).await? {
-                let why = format!("the tail does not deliver message {}", message.sequence);
-                return Err(Interruption::Again(why));
-            }
-        }
-        Ok(())
+        let message = self.left_out(self.shared.last() + 1).await?;
+        message.map_or(Ok(()), |message| {
+            let why = format!("the tail does not deliver message {}", message.sequence);
+            Err(Interruption::Again(why))
+        })
     }
 
-    /// The next message, which the tail has not delivered. If the engine does not have it any more,
-    /// the place moves behind it. `hole` is where the messages that are missing end.
-    async fn left_out(&mut self, hole: u64) -> Result<Option<Stored>, Interruption> {
+    /// The first message before `end` that the tail has not delivered. The place moves behind those
+    /// that the engine does not have any more.
+    async fn left_out(&mut self, end: u64) -> Result<Option<Stored>, Interruption> {
         let next = self.place.applied + 1;
-        let message = bounded(self.engine.get(next)).await?;
-        if message.is_none() {
-            // If retention has removed it, the node was overtaken, or its empty log begins later.
-            if self.hole != hole {
-                self.compare().await?;
-                self.hole = hole;
-            }
-            if self.place.applied < next {
-                self.removed(next);
-            }
+        let found = bounded(self.engine.first_from(next)).await?;
+        let found = found.filter(|found| found.sequence < end);
+        let end = found.as_ref().map_or(end, |found| found.sequence);
+        if end > next {
+            // If retention has removed them, the node was overtaken, or its empty log begins later.
+            self.compare().await?;
+            self.removed_before(end);
         }
-        Ok(message)
+        // Retention may have removed it, too, meanwhile.
+        Ok(found.filter(|found| found.sequence > self.place.applied))
     }
 
     /// Applies messages in order.
@@ -299,12 +285,16 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
         Interruption::Again(error.to_string())
     }
 
-    /// A message was removed from the engine, and retention has not done that: somebody has.
-    fn removed(&mut self, sequence: u64) {
-        tracing::error!(sequence, "a message was removed from the engine");
-        self.shared.count(|counters| counters.missing += 1);
-        self.place.applied = sequence;
-        self.shared.applied(sequence);
+    /// Messages were removed from the engine, and retention has not done that: somebody has.
+    fn removed_before(&mut self, end: u64) {
+        let (first, last) = (self.place.applied + 1, end - 1);
+        if first > last {
+            return;
+        }
+        tracing::error!(first, last, "messages were removed from the engine");
+        self.shared.count(|counters| counters.missing += end - first);
+        self.place.applied = last;
+        self.shared.applied(last);
     }
 }
 

@@ -81,6 +81,13 @@ impl Engine for Cable {
         })
     }
 
+    fn first_from(&self, from: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>> {
+        Box::pin(async move {
+            self.pass().await?;
+            self.engine.first_from(from).await
+        })
+    }
+
     fn tail(&self, from: u64) -> BoxFuture<'_, Result<Box<dyn Tail>, EngineError>> {
         Box::pin(async move {
             self.pass().await?;

@@ -229,6 +229,24 @@ async fn a_message_that_somebody_removed_is_a_hole_for_whoever_has_not_read_it()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hole_of_any_size_costs_the_engine_a_few_requests() {
+    let engine = MemoryEngine::new("events");
+    let servers = nodes(&engine, 1).await;
+    for number in 0..1000 {
+        servers[0].publish_one(event("a", &number.to_string())).await;
+    }
+    (2..1000).for_each(|sequence| engine.remove(sequence));
+    let before = engine.counts();
+    let late = Server::start(&engine).await;
+    late.settle().await;
+    assert_eq!(late.data().await, ["0", "999"]);
+    assert_eq!(late.progress().counters.missing, 998);
+    let after = engine.counts();
+    let requests = after.gets + after.states - before.gets - before.states;
+    assert!(requests < 10, "{requests} requests");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_only_the_tail_lacks_is_read_from_the_engine() {
     let engine = MemoryEngine::new("events");
     let servers = nodes(&engine, 2).await;
