@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::cli::run;
 use crate::http::{Stream, get, post, publish};
-use crate::process::{Server, eventually, from_env};
+use crate::process::{Server, eventually};
 
 use super::nodes::{Copy, Nodes};
 
@@ -172,31 +172,6 @@ fn a_node_that_retention_has_overtaken_says_which_events_are_missing_and_goes_on
     let at_the_end =
         stream_of(nodes.address(0), &format!("/events/a?last_event_id={}", missed[18])).data(1);
     assert_eq!(at_the_end, ["missed 19"], "what the engine has is resumed exactly");
-}
-
-#[test]
-fn clients_of_a_killed_node_resume_at_another_without_asking_the_engine() {
-    if !is_here("clients_of_a_killed_node_resume_at_another_without_asking_the_engine") {
-        return;
-    }
-    let mut nodes = Nodes::start(1, &[Copy::Memory, Copy::Memory], &[]);
-    let clients = from_env("CARAFE_TEST_CLUSTER_CLIENTS", 200);
-    let open = |address, id: &str| stream_of(address, &format!("/events/a?last_event_id={id}"));
-    let first = publish(nodes.address(0), "/events/a", "first");
-    let streams: Vec<_> = (0..clients).map(|_| open(nodes.address(0), &first)).collect();
-    nodes.kill(0);
-    publish(nodes.address(1), "/events/a", "second");
-    let sent = nodes.nats.messages_sent();
-    let start = Instant::now();
-    drop(streams);
-    for _ in 0..clients {
-        assert_eq!(open(nodes.address(1), &first).data(1), ["second"]);
-    }
-    println!("{clients} clients resumed in {:?}", start.elapsed());
-    // Heartbeats of the tail, and nothing for the clients.
-    let asked = nodes.nats.messages_sent() - sent;
-    let heartbeats = 10 * (start.elapsed().as_secs() + 2);
-    assert!(asked < clients / 2 + heartbeats, "the engine has sent {asked} messages");
 }
 
 /// Waits for the pause to be over, whatever it is.

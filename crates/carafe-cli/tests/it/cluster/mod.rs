@@ -17,6 +17,7 @@ mod oracle;
 mod outages;
 mod partitions;
 mod reading;
+mod resuming;
 mod rolling;
 mod snapshots;
 mod starting;
