@@ -43,9 +43,9 @@ impl Belief {
         Self(Mutex::new(State { is_confirmed: true, ..State::default() }))
     }
 
-    /// Compares a log with the engine, as [`plan`] does. If the engine lacks entries of the log, asks
-    /// again on another connection after [`ClusterOptions::believe_after`], and until it says the
-    /// same. What was found out is kept if the engine does not answer, and for further calls.
+    /// Compares a log with the engine, as [`plan`] does. If the engine lacks entries of the log,
+    /// asks again on another connection after [`ClusterOptions::believe_after`], and until it says
+    /// the same. What was found out is kept if the engine does not answer, and for further calls.
     ///
     /// # Errors
     /// When the engine does not answer, or the log cannot be read.

@@ -419,4 +419,7 @@ async fn a_node_refuses_keys_when_it_remembers_as_many_as_it_may() {
     let answer = server.publish(vec![keyed("a", "", "one more")]).await;
     assert_eq!(answer, Err(AppendError::TooManyKeys { limit: 3 }));
     server.publish_one(event("a", "without a key")).await;
+    // Nothing else is published until the keys are too old to decide.
+    sleep(limits.key_window + Duration::from_secs(2 * 3600)).await;
+    server.publish_one(keyed("a", "", "one more")).await;
 }

@@ -394,11 +394,16 @@ impl Read for DiskLog {
     }
 
     fn ended_topics(&self) -> usize {
+        let since = self.shared.decides_since();
+        self.shared.forget_life(self.shared.view().start().offset, since);
         self.shared.lifecycle().len()
     }
 
     fn remembered_keys(&self) -> usize {
-        self.shared.remembered().len()
+        let mut remembered = self.shared.remembered();
+        // Also while nothing is trimmed.
+        self.shared.decides_since().into_iter().for_each(|since| remembered.expire(since));
+        remembered.len()
     }
 
     fn lacks_keys(&self) -> bool {

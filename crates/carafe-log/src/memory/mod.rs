@@ -177,11 +177,15 @@ impl Read for MemoryLog {
     }
 
     fn ended_topics(&self) -> usize {
-        self.state().lifecycle.len()
+        let mut state = self.state();
+        state.forget_what_decides_no_more();
+        state.lifecycle.len()
     }
 
     fn remembered_keys(&self) -> usize {
-        self.state().remembered.len()
+        let mut state = self.state();
+        state.forget_what_decides_no_more();
+        state.remembered.len()
     }
 
     fn topic_state(&self, topic: &Topic) -> TopicState {

@@ -334,7 +334,7 @@ impl State {
         }
     }
 
-    fn forget_what_decides_no_more(&mut self) {
+    pub(super) fn forget_what_decides_no_more(&mut self) {
         let since = self.decides_since();
         self.lifecycle.trim(self.start.offset, since);
         if let Some(since) = since {

@@ -15,23 +15,26 @@ use crate::disk::view::Place;
 use crate::remembered::decides_since;
 
 impl DiskShared {
+    /// The time up to which trimmed entries decide no more over what is supplied. `None` if no
+    /// trimmed entry ever does.
+    pub(crate) fn decides_since(&self) -> Option<SystemTime> {
+        let since = || decides_since(&self.clock, self.key_window).unwrap_or(UNIX_EPOCH);
+        self.supplied.then(since)
+    }
+
+    /// Whether keys of a segment may decide over what is supplied after it is removed.
+    pub(crate) fn has_deciding_keys(&self, oldest: &Sealed) -> bool {
+        self.decides_since().is_some_and(|since| oldest.summary.newest > milliseconds(since))
+    }
+
     /// Remembers the keys of the oldest segment, which is about to be removed, as far as they
-    /// decide over what is supplied. Returns the time up to which nothing does; `None` if no trimmed
-    /// entry ever does.
-    pub(crate) fn remember_keys(&self, oldest: &Arc<Sealed>) -> io::Result<Option<SystemTime>> {
-        if !self.supplied {
-            return Ok(None);
-        }
-        let since = decides_since(&self.clock, self.key_window).unwrap_or(UNIX_EPOCH);
-        self.remembered().expire(since);
-        if oldest.summary.newest > milliseconds(since) {
-            let view = self.view();
-            let part = self.part(&view, &Place::Sealed(Arc::clone(oldest)));
-            let read = part.and_then(|part| self.remember_keys_of(&part, since));
-            // What a node does not know it decides otherwise than the others: better not at all.
-            read.map_err(|error| of_disk(&error))?;
-        }
-        Ok(Some(since))
+    /// decide over what is supplied.
+    pub(crate) fn remember_keys(&self, oldest: &Arc<Sealed>) -> io::Result<()> {
+        let Some(since) = self.decides_since() else { return Ok(()) };
+        let part = self.part(&self.view(), &Place::Sealed(Arc::clone(oldest)));
+        let read = part.and_then(|part| self.remember_keys_of(&part, since));
+        // What a node does not know it decides otherwise than the others: better not at all.
+        read.map_err(|error| of_disk(&error))
     }
 
     fn remember_keys_of(&self, part: &SegmentReader, since: SystemTime) -> Result<(), ReadError> {
@@ -63,7 +66,7 @@ impl DiskShared {
             return Ok(());
         }
         let oldest = view.span().oldest.map(|oldest| self.entry_at(&view, oldest.offset));
-        let since = decides_since(&self.clock, self.key_window).unwrap_or(UNIX_EPOCH);
+        let since = self.decides_since().unwrap_or(UNIX_EPOCH);
         let lacks = oldest.transpose()?.flatten().is_none_or(|oldest| oldest.time > since);
         self.lacks_keys.store(lacks, Ordering::Relaxed);
         Ok(())

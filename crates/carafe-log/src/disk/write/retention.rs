@@ -18,6 +18,10 @@ impl Writer {
         self.end_erased_segment()?;
         while let Some((oldest, verdict)) = self.beyond(now) {
             let shared = Arc::clone(&self.shared);
+            // Until its keys are read, it stays.
+            if !self.noting.is_done(&shared, &oldest) {
+                return Ok(());
+            }
             // While a file is being replaced, publishers do not wait for that: this is done after
             // the next commit.
             let Some(files) = shared.try_lock_files() else { return Ok(()) };
@@ -28,12 +32,12 @@ impl Writer {
         Ok(())
     }
 
-    fn remove_oldest(&self, _files: &MutexGuard<'_, ()>) -> io::Result<()> {
-        let storage = &*self.shared.storage;
+    fn remove_oldest(&mut self, _files: &MutexGuard<'_, ()>) -> io::Result<()> {
         // Under the lock: before, it may have been written again.
         let Some(oldest) = &self.shared.state().sealed.front().cloned() else { return Ok(()) };
         // Before a view is without them. If removing fails, they are added again.
-        let decides_since = self.shared.remember_keys(oldest)?;
+        self.noting.finish(&self.shared, oldest)?;
+        let (storage, decides_since) = (&*self.shared.storage, self.shared.decides_since());
         // The view first: a reader that loads it from now on does not find the segment, and one
         // with an older view has the file open or gets `Trimmed`.
         self.shared.change(|state| Arc::make_mut(&mut state.sealed).pop_front());
@@ -71,7 +75,8 @@ impl Writer {
                 state.sealed.front().cloned()
             };
             let Some(oldest) = oldest else { return Ok(()) };
-            self.remove_oldest(&self.shared.lock_files())?;
+            let shared = Arc::clone(&self.shared);
+            self.remove_oldest(&shared.lock_files())?;
             let now = self.shared.clock.reading();
             self.ages.forget(oldest.segment.header.previous.offset, Verdict::Aged, now);
         }

@@ -21,6 +21,7 @@ use crate::disk::storage::not_full;
 use crate::disk::write::ages::Ages;
 use crate::disk::write::answers::Outbox;
 use crate::disk::write::indexer::Indexer;
+use crate::disk::write::noting::Noting;
 use crate::disk::write::order::Ordered;
 use crate::disk::write::queue::{Job, Queue};
 use crate::disk::write::rewriter::Rewriter;
@@ -31,6 +32,7 @@ pub(crate) struct Writer {
     pub(crate) shared: Arc<DiskShared>,
     pub(crate) options: DiskOptions,
     pub(crate) ages: Ages,
+    pub(crate) noting: Noting,
     indexer: Indexer,
     rewriter: Rewriter,
     outbox: Arc<Outbox>,
@@ -60,6 +62,7 @@ impl Writer {
             shared,
             options,
             ages,
+            noting: Noting::default(),
             indexer,
             rewriter,
             outbox,
