@@ -39,8 +39,8 @@ pub trait Engine: Send + Sync + 'static {
     /// The message of a sequence. `None` if it was removed, or not stored yet.
     fn get(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>>;
 
-    /// The first message from sequence `from` on, whatever was removed before it. `None` if there is
-    /// none yet.
+    /// The first message from sequence `from` on, whatever was removed before it. `None` if there
+    /// is none yet.
     fn first_from(&self, from: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>>;
 
     /// Follows the messages from sequence `from` on: those that are stored, then those to come. If

@@ -105,8 +105,7 @@ impl Erasures {
         position: Position,
         mut topics: impl Iterator<Item = &'a Topic>,
     ) -> bool {
-        self.erases_event(position)
-            || topics.any(|topic| self.erases_in(topic, position.offset))
+        self.erases_event(position) || topics.any(|topic| self.erases_in(topic, position.offset))
     }
 
     /// The entry as it may be read: without its content, if it is erased.

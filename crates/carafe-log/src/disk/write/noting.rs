@@ -1,5 +1,5 @@
-//! Reads the keys of the segment that is trimmed next, on a thread of its own: publishers do not wait
-//! for that.
+//! Reads the keys of the segment that is trimmed next, on a thread of its own: publishers do not
+//! wait for that.
 
 use std::io;
 use std::sync::Arc;
