@@ -42,7 +42,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::BatchBytes,
         Self::BodyBytesInFlight,
         Self::BodyTimeout,
