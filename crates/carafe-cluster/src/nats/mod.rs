@@ -4,6 +4,7 @@ mod api;
 mod checks;
 mod create;
 mod credentials;
+mod failing;
 mod info;
 mod message;
 mod session;
@@ -18,6 +19,7 @@ use tokio::time::timeout;
 
 use self::api::{ApiFailure, call, publish};
 pub use self::credentials::{BadCredentials, Credentials};
+use self::failing::Asked;
 use self::info::StreamInfo;
 use self::message::{Got, HEADER_BYTES, headers};
 use self::session::{Session, Sessions, unavailable};
@@ -172,11 +174,12 @@ impl NatsEngine {
     /// Gives up after [`ATTEMPT`], also while a connection is made.
     async fn within<T>(
         &self,
+        kind: Asked,
         request: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
         let answer = timeout(ATTEMPT, request).await;
         let answer = answer.unwrap_or_else(|_| Err(unavailable("no server answers in time")));
-        self.sessions.note(!matches!(answer, Err(EngineError::Unavailable(_))));
+        self.sessions.note(kind, !matches!(answer, Err(EngineError::Unavailable(_))));
         answer
     }
 }
@@ -187,23 +190,24 @@ impl Engine for NatsEngine {
     }
 
     fn state(&self) -> BoxFuture<'_, Result<State, EngineError>> {
-        Box::pin(self.within(self.ask_state()))
+        Box::pin(self.within(Asked::State, self.ask_state()))
     }
 
     fn append(&self, message: Message) -> BoxFuture<'_, Result<u64, EngineError>> {
-        Box::pin(self.within(self.store(message)))
+        Box::pin(self.within(Asked::Append, self.store(message)))
     }
 
     fn get(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>> {
-        Box::pin(self.within(self.read(GetMessage { seq: sequence, next_by_subj: None })))
+        let message = GetMessage { seq: sequence, next_by_subj: None };
+        Box::pin(self.within(Asked::Get, self.read(message)))
     }
 
     fn first_from(&self, from: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>> {
-        Box::pin(self.within(self.read_from(from)))
+        Box::pin(self.within(Asked::Get, self.read_from(from)))
     }
 
     fn tail(&self, from: u64) -> BoxFuture<'_, Result<Box<dyn Tail>, EngineError>> {
-        Box::pin(self.within(self.follow(from)))
+        Box::pin(self.within(Asked::Tail, self.follow(from)))
     }
 }
 
@@ -226,7 +230,7 @@ impl Setup for NatsEngine {
         requirements: Requirements,
     ) -> BoxFuture<'_, Result<Vec<Finding>, EngineError>> {
         Box::pin(async move {
-            let session = self.within(self.sessions.get()).await?;
+            let session = self.within(Asked::State, self.sessions.get()).await?;
             let info = self.info(&session).await?;
             let server = checks::Server {
                 version: session.client.server_info().version,

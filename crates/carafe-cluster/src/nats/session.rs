@@ -1,15 +1,16 @@
 //! Connections to the servers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use futures_util::StreamExt;
 use rustls::crypto::CryptoProvider;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::failing::{Asked, Failing};
 use super::url::ClusterUrl;
 use crate::EngineError;
 
@@ -22,9 +23,6 @@ const PING: Duration = Duration::from_secs(1);
 
 /// How long the answer to a message may take after the message itself has come back.
 const LATE_ANSWER: Duration = Duration::from_millis(20);
-
-/// A connection on which nothing is answered for so long, although something is asked, is given up.
-const NO_ANSWER: Duration = Duration::from_secs(3);
 
 /// How many messages may wait for the reader of a tail. The server sends at most 32 MiB that the
 /// reader has not confirmed, so these are more than come unless they are tiny.
@@ -45,12 +43,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    async fn connect(url: &ClusterUrl) -> Result<Self, EngineError> {
-        let servers = url.addresses().map_err(|error| EngineError::Refused(error.to_string()))?;
+    /// Connects to a server.
+    async fn connect(url: &ClusterUrl, server: ServerAddr) -> Result<Self, EngineError> {
         let lost = Arc::new(watch::Sender::new(false));
         // A connection that nobody uses any more is closed, and not lost.
         let used = Arc::downgrade(&lost);
-        let options = options(url, servers.len())?.event_callback(move |event| {
+        let options = options(url)?.event_callback(move |event| {
             let used = used.upgrade();
             async move {
                 let ends = matches!(event, Event::Disconnected | Event::Closed);
@@ -61,7 +59,7 @@ impl Session {
                 }
             }
         });
-        let client = options.connect(servers).await.map_err(|error| connect_error(&error))?;
+        let client = options.connect(server).await.map_err(|error| connect_error(&error))?;
         tracing::info!(server = client.server_info().server_name, "connected to NATS");
         let (sent, answered) = (Arc::default(), Arc::new(watch::Sender::new(0)));
         Ok(Self { client, lost, sent, answered })
@@ -78,9 +76,9 @@ impl Session {
     }
 
     /// Gives the connection up, although it lives.
-    fn give_up(&self) {
+    pub(super) fn give_up(&self) {
         if !self.lost.send_replace(true) {
-            tracing::warn!("the server of NATS answers nothing: another one is tried");
+            tracing::warn!("the server of NATS is of no use: the next one is tried");
         }
     }
 
@@ -119,7 +117,7 @@ pub(super) fn unavailable(error: impl ToString) -> EngineError {
     EngineError::Unavailable(error.to_string())
 }
 
-fn options(url: &ClusterUrl, servers: usize) -> Result<ConnectOptions, EngineError> {
+fn options(url: &ClusterUrl) -> Result<ConnectOptions, EngineError> {
     let mut options = ConnectOptions::new()
         .name("carafe")
         .require_tls(url.tls || url.authorities.is_some() || url.certificate.is_some())
@@ -127,7 +125,7 @@ fn options(url: &ClusterUrl, servers: usize) -> Result<ConnectOptions, EngineErr
         .ping_interval(PING)
         .subscription_capacity(WAITING_MESSAGES)
         .ignore_discovered_servers()
-        .max_reconnects(servers);
+        .max_reconnects(1);
     choose_cryptography();
     if let Some(file) = &url.authorities {
         options = options.add_root_certificates(file.clone());
@@ -163,8 +161,9 @@ fn connect_error(error: &ConnectError) -> EngineError {
 pub(super) struct Sessions {
     url: Arc<ClusterUrl>,
     current: Mutex<Attempt>,
-    /// Since when nothing was answered.
-    failing: Mutex<Option<Instant>>,
+    failing: Mutex<Failing>,
+    /// The server that is tried first, among those of the URL. Nodes begin at any, and go round.
+    next: Arc<AtomicUsize>,
 }
 
 /// `None` while it is under way.
@@ -174,7 +173,8 @@ impl Sessions {
     pub(super) fn new(url: ClusterUrl) -> Self {
         let none = Some(Err(unavailable("there is no connection yet")));
         let current = Mutex::new(watch::channel(none).1);
-        Self { url: Arc::new(url), current, failing: Mutex::default() }
+        let next = Arc::new(AtomicUsize::new(rand::random_range(0..url.servers.len().max(1))));
+        Self { url: Arc::new(url), current, failing: Mutex::default(), next }
     }
 
     pub(super) async fn get(&self) -> Result<Session, EngineError> {
@@ -184,14 +184,10 @@ impl Sessions {
         outcome.unwrap_or_else(|| Err(unavailable("connecting was interrupted")))
     }
 
-    /// A request has an answer, or none. A server may live and be of no use: it is cut off from the
-    /// others, or has no JetStream.
-    pub(super) fn note(&self, is_answered: bool) {
+    /// A request has an answer, or none.
+    pub(super) fn note(&self, kind: Asked, is_answered: bool) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_answered {
-            *failing = None;
-        } else if failing.get_or_insert_with(Instant::now).elapsed() >= NO_ANSWER {
-            *failing = None;
+        if failing.note(kind, is_answered, Instant::now()) {
             let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(Ok(session)) = &*current.borrow() {
                 session.give_up();
@@ -199,7 +195,7 @@ impl Sessions {
         }
     }
 
-    /// The next request makes another connection, to a server that is chosen at random.
+    /// The next request makes another connection, to the next server.
     pub(super) fn renew(&self) {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Ok(session)) = &*current.borrow() {
@@ -218,13 +214,26 @@ impl Sessions {
         };
         if !is_usable {
             let (sender, attempt) = watch::channel(None);
-            let url = Arc::clone(&self.url);
+            let (url, next) = (Arc::clone(&self.url), Arc::clone(&self.next));
             tokio::spawn(async move {
-                let session = Session::connect(&url).await;
-                sender.send_replace(Some(session));
+                sender.send_replace(Some(connect(&url, &next).await));
             });
             *current = attempt;
         }
         current.clone()
     }
+}
+
+/// Connects to the first server that accepts, beginning with the one behind the last.
+async fn connect(url: &ClusterUrl, next: &AtomicUsize) -> Result<Session, EngineError> {
+    let servers = url.addresses().map_err(|error| EngineError::Refused(error.to_string()))?;
+    let mut outcome = Err(unavailable("there is no server"));
+    for _ in 0..servers.len() {
+        let number = next.fetch_add(1, Ordering::Relaxed) % servers.len();
+        outcome = Session::connect(url, servers[number].clone()).await;
+        if !matches!(outcome, Err(EngineError::Unavailable(_))) {
+            break;
+        }
+    }
+    outcome
 }

@@ -7,6 +7,7 @@ use carafe_log::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use serde::Serialize;
 use serde::de::IgnoredAny;
+use tokio::time::Instant;
 
 use super::api::call;
 use super::message::Delivered;
@@ -32,6 +33,9 @@ pub(super) struct NatsTail {
     flow_control: Option<Subject>,
     at_hand: Vec<Stored>,
     bytes_at_hand: usize,
+    begun: Instant,
+    /// Whether anything has come.
+    is_heard: bool,
 }
 
 #[derive(Serialize)]
@@ -88,6 +92,8 @@ impl NatsTail {
             flow_control: None,
             at_hand: Vec::new(),
             bytes_at_hand: 0,
+            begun: Instant::now(),
+            is_heard: false,
         })
     }
 
@@ -105,6 +111,7 @@ impl NatsTail {
                 message = self.messages.next() => message,
             };
             let message = message.ok_or_else(|| unavailable("the connection was lost"))?;
+            self.is_heard = true;
             let is_heartbeat = self.take(message)?;
             self.take_what_is_here()?;
             if is_heartbeat || !self.at_hand.is_empty() {
@@ -154,6 +161,15 @@ impl NatsTail {
         let last = headers.get("Nats-Last-Consumer").and_then(|last| last.as_str().parse().ok());
         self.order.heartbeat(last)?;
         Ok(true)
+    }
+}
+
+impl Drop for NatsTail {
+    /// A consumer whose heartbeats do not come is on a server that this one cannot reach.
+    fn drop(&mut self) {
+        if !self.is_heard && self.begun.elapsed() >= 2 * HEARTBEAT {
+            self.session.give_up();
+        }
     }
 }
 
