@@ -204,6 +204,24 @@ impl NatsServers {
         }
     }
 
+    /// Returns when all servers have all messages of a stream. One that was cut off may need most
+    /// of a minute, and until then, the others are not enough without their leader.
+    pub fn wait_until_current(&self, stream: &str) {
+        let deadline = Instant::now() + 4 * PATIENCE;
+        while !self.is_current(stream) {
+            assert!(Instant::now() < deadline, "some server does not catch up");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn is_current(&self, stream: &str) -> bool {
+        let info = self.try_request(&format!("$JS.API.STREAM.INFO.{stream}"), &json!({}));
+        let replicas = info.and_then(|info| info["cluster"]["replicas"].as_array().cloned());
+        let is_current = |replica: &Value| replica["current"] == true && replica["lag"].is_null();
+        replicas
+            .is_some_and(|all| all.len() + 1 == self.servers.len() && all.iter().all(is_current))
+    }
+
     /// The server that leads the stream. Waits until one does.
     pub fn leader(&self, stream: &str) -> usize {
         if self.servers.len() == 1 {

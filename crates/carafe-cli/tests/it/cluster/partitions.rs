@@ -1,4 +1,4 @@
-//! Cables are pulled between nodes and the engine.
+//! Cables are pulled between nodes and the engine, and between the servers of the engine.
 
 use std::time::{Duration, Instant};
 
@@ -130,5 +130,38 @@ fn when_the_cables_of_all_nodes_are_pulled_publishing_works_again_soon_after_the
         }
         drop(outages);
         load.finish(&format!("{cuts} times the cables of all nodes pulled")).await;
+    });
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_out_of_order_when_the_leader_is_cut_off_from_the_other_servers() {
+    let test =
+        "nothing_is_lost_doubled_or_out_of_order_when_the_leader_is_cut_off_from_the_other_servers";
+    let Some(network) = machines(test, 3) else { return };
+    run(&network, async || {
+        let nodes = start(&network, 3);
+        let seed = seed();
+        let mut random = StdRng::seed_from_u64(seed);
+        let load = Load::start(&nodes, 4, 4, seed);
+        let cuts = from_env("CARAFE_TEST_CLUSTER_PARTITIONS", 1);
+        let mut outages = Outages::after("the leader is cut off from the other servers");
+        for _ in 0..cuts {
+            load.deliver(AFTER).await;
+            nodes.nats.wait_until_current("carafe");
+            let leader = nodes.nats.leader("carafe");
+            // Nodes still reach it, or do not.
+            let is_unreachable = random.random_bool(0.5);
+            outages.begin(&load);
+            network.pull(Lan::Routes, host_of_server(leader));
+            if is_unreachable {
+                network.pull(Lan::Engine, host_of_server(leader));
+            }
+            outages.end(&load).await;
+            load.deliver(AFTER).await;
+            network.plug(Lan::Engine, host_of_server(leader));
+            network.plug(Lan::Routes, host_of_server(leader));
+        }
+        drop(outages);
+        load.finish(&format!("{cuts} partitions of the engine")).await;
     });
 }
