@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
+/// The others elect another leader when they have not heard from theirs for 4 s at least.
+const LEASE: Duration = Duration::from_millis(3500);
+
 /// The answer to `STREAM.INFO`, as far as it matters.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct StreamInfo {
@@ -20,6 +23,16 @@ pub(super) struct StreamInfo {
     pub(super) state: StreamState,
     /// `None`: a server that is alone.
     pub(super) cluster: Option<ClusterInfo>,
+}
+
+impl StreamInfo {
+    /// Whether the leader that answers has heard from a majority lately. Else there may be another
+    /// one: a leader that is cut off believes for some 10 s that it leads, and tells what it has.
+    pub(super) fn is_of_majority(&self) -> bool {
+        let others = self.cluster.as_ref().map_or(&[][..], |cluster| &cluster.replicas);
+        let heard = others.iter().filter(|peer| peer.is_heard()).count();
+        2 * (heard + 1) > others.len() + 1
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -64,6 +77,15 @@ pub(super) struct Peer {
     pub(super) current: bool,
     #[serde(default)]
     pub(super) offline: bool,
+    /// The time since the leader has heard from it. `None`: never, as the leader.
+    #[serde(default, deserialize_with = "nanoseconds")]
+    active: Option<Duration>,
+}
+
+impl Peer {
+    fn is_heard(&self) -> bool {
+        self.active.map_or(self.current, |active| active < LEASE)
+    }
 }
 
 /// The settings of a stream. A limit that is 0 or negative is none.
@@ -168,6 +190,29 @@ mod tests {
         assert!(info.config.mirror.is_none() && info.config.persist_mode.is_none());
         let peers = info.cluster.unwrap().replicas;
         assert!(peers[0].current && !peers[0].offline);
+    }
+
+    #[test]
+    fn a_leader_that_hears_from_no_majority_is_not_believed() {
+        let check = |replicas: &str, is_believed: bool| {
+            let replicas = format!("\"replicas\": [{replicas}]");
+            let told = r#""replicas": [{"name": "n2", "current": true, "active": 5}]"#;
+            assert!(ANSWER.contains(told));
+            let info: StreamInfo = serde_json::from_str(&ANSWER.replace(told, &replicas)).unwrap();
+            assert_eq!(info.is_of_majority(), is_believed, "{replicas}");
+        };
+        let near = r#"{"name": "n2", "current": true, "active": 900000000}"#;
+        let behind = r#"{"name": "n2", "current": false, "active": 900000000, "lag": 7}"#;
+        let far = r#"{"name": "n3", "current": true, "active": 4000000000}"#;
+        let never = r#"{"name": "n3", "current": false, "offline": true, "active": 0}"#;
+        check("", true);
+        for one in [near, behind] {
+            check(&format!("{one}, {one}"), true);
+            check(&format!("{one}, {far}"), true);
+            check(&format!("{never}, {one}"), true);
+        }
+        check(&format!("{far}, {far}"), false);
+        check(&format!("{far}, {never}"), false);
     }
 
     #[test]

@@ -97,6 +97,9 @@ impl NatsEngine {
     async fn ask_state(&self) -> Result<State, EngineError> {
         let session = self.sessions.get().await?;
         let info = self.info(&session).await?;
+        if !info.is_of_majority() {
+            return Err(unavailable("the leader of the stream hears from too few servers"));
+        }
         Ok(State {
             identity: Identity::new(&*self.url.stream, info.created),
             first: info.state.first(),
