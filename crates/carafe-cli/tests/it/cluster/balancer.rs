@@ -17,7 +17,7 @@ pub(crate) const METRICS: u16 = 9464;
 /// A running load balancer, which ends when it is dropped.
 pub(crate) struct Balancer {
     address: SocketAddr,
-    _process: Process,
+    process: Process,
     _folder: TempDir,
 }
 
@@ -42,7 +42,12 @@ impl Balancer {
         fs::write(&file, changed(text, &changes, nodes)).unwrap();
         let process = Process::start(&mut program);
         eventually("the load balancer listens", || TcpStream::connect(address).is_ok());
-        Self { address, _process: process, _folder: folder }
+        Self { address, process, _folder: folder }
+    }
+
+    /// What it has said since the last call.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.process.stderr.try_iter().collect()
     }
 
     pub(crate) fn url(&self) -> String {
