@@ -4,12 +4,18 @@ import { isStartOpen } from "./start.js";
 const TYPE = "application/json";
 const POLL_WAIT = 25_000;
 const FALLBACK_AFTER = 5_000;
-/** Time of long polling before the next attempt to stream. It doubles with each that fails. */
+/** Time of long polling before the next attempt to stream. It doubles with each that fails, up to an hour. */
 const POLLING_TIME = 60_000;
+const MAX_POLLING_TIME = 60 * POLLING_TIME;
 
 const sleep = (time, signal) => new Promise((resolve) => {
-  const timer = setTimeout(resolve, time);
-  signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
+  const timer = setTimeout(wake, time);
+  signal.addEventListener("abort", wake);
+  function wake() {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", wake);
+    resolve();
+  }
 });
 const asOnStream = (isEnvelope) => (event) => ({
   type: event.type ?? "message", data: isEnvelope ? JSON.stringify(event) : event.data, id: event.id,
@@ -63,7 +69,7 @@ export class Poller {
   fallBack() {
     if (this.#hasPages === false) return;
     this.#until = Date.now() + this.#pollingTime;
-    this.#pollingTime *= 2;
+    this.#pollingTime = Math.min(2 * this.#pollingTime, MAX_POLLING_TIME);
   }
 
   /** The first page does not wait: it shows that there are pages. The hub takes whole numbers. */
