@@ -43,9 +43,9 @@ pub(super) struct StreamState {
     #[serde(default)]
     pub(super) bytes: u64,
     /// The times of the oldest and the newest message.
-    #[serde(default, deserialize_with = "maybe_rfc_3339")]
+    #[serde(default, deserialize_with = "some_rfc_3339")]
     pub(super) first_ts: Option<SystemTime>,
-    #[serde(default, deserialize_with = "maybe_rfc_3339")]
+    #[serde(default, deserialize_with = "some_rfc_3339")]
     pub(super) last_ts: Option<SystemTime>,
     #[serde(default)]
     pub(super) consumer_count: i64,
@@ -148,10 +148,6 @@ fn some_rfc_3339<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime
 pub(super) fn rfc_3339<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
     let text = String::deserialize(from)?;
     text.parse::<Timestamp>().map(SystemTime::from).map_err(D::Error::custom)
-}
-
-fn maybe_rfc_3339<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
-    rfc_3339(from).map(Some)
 }
 
 #[cfg(test)]
