@@ -14,6 +14,9 @@ use crate::shared::{Shared, StopOnPanic, bounded};
 /// the engine answer all the time.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// The pause after a question without an answer: each may begin a connection to the engine.
+const PAUSE_AWAY: Duration = Duration::from_millis(200);
+
 /// Answers the questions of readers until the task is aborted.
 pub(crate) async fn run(engine: Arc<dyn Engine>, shared: Arc<Shared>, generation: Generation) {
     let _guard = StopOnPanic(Arc::clone(&shared));
@@ -21,7 +24,7 @@ pub(crate) async fn run(engine: Arc<dyn Engine>, shared: Arc<Shared>, generation
         let round = shared.questions.next().await;
         let has_caught_up = has_caught_up(&*engine, &shared, generation).await;
         shared.questions.answer(round, has_caught_up);
-        sleep(PAUSE).await;
+        sleep(if has_caught_up { PAUSE } else { PAUSE_AWAY }).await;
     }
 }
 

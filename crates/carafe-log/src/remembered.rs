@@ -39,6 +39,10 @@ pub(crate) struct Remembered {
     order: VecDeque<(Offset, Hash)>,
     /// What was erased since.
     erasures: Erasures,
+    /// How often something was to expire since the erasures were looked through.
+    turns: usize,
+    /// Whether keys of entries are being read, of which some may be erased meanwhile.
+    awaits_keys: bool,
 }
 
 /// The hash of a topic and a key. Nobody finds two keys with the same hash: it has 128 bits, and
@@ -109,9 +113,14 @@ impl Remembered {
         erasures.cover(known.position, [topic].into_iter().chain(others))
     }
 
+    /// Keys are about to be read, or were read: what is erased meanwhile counts for them.
+    pub(crate) fn await_keys(&mut self, awaits_keys: bool) {
+        self.awaits_keys = awaits_keys;
+    }
+
     /// Takes notice of an entry that may be an erasure.
     pub(crate) fn erase(&mut self, entry: &Entry) {
-        if !self.keys.is_empty() {
+        if self.awaits_keys || !self.keys.is_empty() {
             self.erasures.add(entry);
         }
     }
@@ -129,10 +138,20 @@ impl Remembered {
             }
             self.order.pop_front();
         }
-        let oldest = self.order.front().map_or(Offset::MAX, |(offset, _)| *offset);
-        if !self.erasures.is_empty() {
-            self.erasures.trim(oldest.saturating_sub(1));
+        self.trim_erasures();
+    }
+
+    /// Forgets erasures of what has expired. This looks at all erasures, so it is done once in as
+    /// many turns.
+    fn trim_erasures(&mut self) {
+        self.turns += 1;
+        let is_early = self.turns < self.erasures.len() && !self.order.is_empty();
+        if self.erasures.is_empty() || self.awaits_keys || is_early {
+            return;
         }
+        self.turns = 0;
+        let oldest = self.order.front().map_or(Offset::MAX, |(offset, _)| *offset);
+        self.erasures.trim(oldest.saturating_sub(1));
     }
 
     /// The number of keys and erasures.

@@ -143,6 +143,7 @@ impl<L: AppendAt + Read + 'static> Replicator<L> {
         let Some(witness) = self.place.witness else { return };
         let kept = sequence_of(witness.offset).max(state.first.saturating_sub(1));
         self.place.applied = self.place.applied.min(kept);
+        self.shared.applied(self.place.applied);
     }
 
     /// Looks after the tail while nothing comes.

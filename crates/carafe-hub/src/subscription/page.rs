@@ -298,6 +298,8 @@ impl PageReader {
         if self.erasures == recent.stamp() {
             return;
         }
+        // Its reason may be what was erased: it is read again.
+        self.page.end = None;
         let erasures = recent.since(self.erasures);
         let is_erased = |event: &Arc<Entry>| erasures.as_ref().is_none_or(|it| it.covers(event));
         let Some(first) = self.page.events.iter().position(is_erased) else { return };

@@ -152,7 +152,7 @@ impl World {
         let (wakes, waker) = WakeCounter::new();
         let wishes = asks.iter().map(Ask::wish).filter(|wish| wish.refusal().is_none()).collect();
         Self {
-            model: Model::new(rig.span().start),
+            model: Model::new(rig.span().start).of_log_that_is_supplied(supplied),
             dispatcher: rig.hub.dispatcher(waker),
             rig,
             wakes,

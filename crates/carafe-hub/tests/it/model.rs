@@ -11,6 +11,8 @@ use crate::fixture::{Rig, at_once, entry};
 
 pub(crate) struct Model {
     first: Position,
+    /// Whether other nodes supply the log: then ends decide also when they were trimmed.
+    supplied: bool,
     /// Every entry that was published; of those that were erased, what is left.
     all: Vec<Entry>,
 }
@@ -27,7 +29,11 @@ pub(crate) struct Wish {
 
 impl Model {
     pub(crate) fn new(first: Position) -> Self {
-        Self { first, all: Vec::new() }
+        Self { first, supplied: false, all: Vec::new() }
+    }
+
+    pub(crate) fn of_log_that_is_supplied(self, supplied: bool) -> Self {
+        Self { supplied, ..self }
     }
 
     pub(crate) fn push(&mut self, entry: Entry) {
@@ -136,8 +142,8 @@ impl Model {
                 };
                 match position {
                     Some(position) => {
-                        let kept = self.all.iter().filter(|e| e.offset() > span.start.offset);
-                        let end = end_of(kept.rev(), &topic);
+                        let decides = |e: &&Entry| self.supplied || e.offset() > span.start.offset;
+                        let end = end_of(self.all.iter().filter(decides).rev(), &topic);
                         assert_eq!(end.map(|end| end.position), Some(position));
                     }
                     None => assert!(batch.iter().any(of_batch)),

@@ -216,7 +216,7 @@ struct Subscriber {
 impl World {
     fn new(kept: MemoryLimits, supplied: bool, limits: HubLimits) -> Self {
         let rig = if supplied { Rig::supplied(kept, limits) } else { Rig::new(kept, limits) };
-        let model = Model::new(rig.span().start);
+        let model = Model::new(rig.span().start).of_log_that_is_supplied(supplied);
         Self { rig, model, subscribers: Vec::new(), published: 0, draining: false }
     }
 

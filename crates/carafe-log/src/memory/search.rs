@@ -304,7 +304,7 @@ impl State {
             if is_full && !picked.entries.is_empty() {
                 break;
             }
-            picked.entries.extend(entry.cloned());
+            picked.entries.extend(entry.map(|entry| self.readable(entry)));
             picked.passed += 1;
         }
         picked

@@ -31,8 +31,15 @@ impl DiskShared {
     /// decide over what is supplied.
     pub(crate) fn remember_keys(&self, oldest: &Arc<Sealed>) -> io::Result<()> {
         let Some(since) = self.decides_since() else { return Ok(()) };
-        let part = self.part(&self.view(), &Place::Sealed(Arc::clone(oldest)));
+        let view = {
+            // An erasure is in this view, or it is noted for the keys that are read in it.
+            let state = self.state();
+            self.remembered().await_keys(true);
+            state.view()
+        };
+        let part = self.part(&view, &Place::Sealed(Arc::clone(oldest)));
         let read = part.and_then(|part| self.remember_keys_of(&part, since));
+        self.remembered().await_keys(false);
         // What a node does not know it decides otherwise than the others: better not at all.
         read.map_err(|error| of_disk(&error))
     }
