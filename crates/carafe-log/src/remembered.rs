@@ -244,4 +244,19 @@ mod tests {
         remembered.expire(UNIX_EPOCH + Duration::from_secs(10));
         assert_eq!(remembered.len(), 0, "erasures are forgotten with the last key");
     }
+
+    #[test]
+    fn an_erasure_frees_keys_that_are_being_read() {
+        let mut remembered = Remembered::default();
+        remembered.await_keys(true);
+        remembered.erase(&at(9, Publication::erase(topic("a"), Erase::Before)));
+        remembered.expire(UNIX_EPOCH);
+        remembered.add(&keyed(1, "a", "k"));
+        remembered.await_keys(false);
+        assert_eq!(found(&remembered, "a", "k"), None);
+        // Before any is read, there is nothing that it could free.
+        let mut remembered = Remembered::default();
+        remembered.erase(&at(9, Publication::erase(topic("a"), Erase::Before)));
+        assert_eq!(remembered.len(), 0);
+    }
 }

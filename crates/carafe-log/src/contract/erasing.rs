@@ -114,6 +114,16 @@ pub fn erased_events_are_not_the_latest<F: Factory>() {
     assert_eq!(data(&read.entries), ["kept", ""]);
 }
 
+pub fn an_erased_event_is_not_read_by_its_offset_before_the_erasure_is_carried_out<F: Factory>() {
+    let log = F::roomy();
+    let events = (0..5000).map(|number| publication("a", &number.to_string())).collect();
+    let at = append(&log, events);
+    erase(&log, "a");
+    let last = at[4900..].iter().map(|position| position.offset).collect();
+    let read = wait(log.read_at(last, NO_LIMIT)).unwrap();
+    assert_eq!(data(&read.entries), [""; 100]);
+}
+
 pub fn an_erased_event_is_not_found_by_its_external_id<F: Factory>() {
     let log = F::roomy();
     append_one(&log, named("a", "id"));

@@ -177,6 +177,7 @@ macro_rules! __contract_tests {
                 erasing_a_topic_without_events_or_again_is_fine,
                 erased_events_are_not_among_the_last,
                 erased_events_are_not_the_latest,
+                an_erased_event_is_not_read_by_its_offset_before_the_erasure_is_carried_out,
                 an_erased_event_is_not_found_by_its_external_id,
                 the_key_of_an_erased_event_is_free_again,
                 the_end_of_an_erased_topic_stays_known_without_its_reason,
