@@ -1,21 +1,17 @@
 // One page in Chromium, over each network: nothing is lost or shown twice, whatever happens to the page, the hub and between.
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { isOpen, numbers, openPage, seenBy, skip, startBrowser, until } from "./support/chromium.js";
-import { NETWORKS } from "./support/networks.js";
+import { isOpen, numbers, openPage, seenBy, startBrowser, until } from "./support/chromium.js";
+import { overEachNetwork } from "./support/networks.js";
 import { SEED, random } from "./support/random.js";
-import { expiresIn, secretFile } from "./support/token.js";
+import { expiresIn, tokenSite } from "./support/token.js";
 
 const IS_LONG = !!process.env.LONG;
 
-for (const network of NETWORKS) {
-  const over = (what, run) => test(`${what}, over ${network.name}`, { skip: skip || network.skip }, (t) => run(t, network));
-  over("each event is shown once while the network is cut and the hub is killed", survivesFailures);
-  over("a page that reloads at random renders each event once", survivesReloads);
-  over("a frozen page releases its connection, and catches up when it runs again", survivesFreezing);
-  over("a page in the back-forward cache continues when it is shown again", survivesCaching);
-  over("tokens that expire are replaced, and no event is lost", survivesExpiry);
-}
+overEachNetwork("each event is shown once while the network is cut and the hub is killed", survivesFailures);
+overEachNetwork("a page that reloads at random renders each event once", survivesReloads);
+overEachNetwork("a frozen page releases its connection, and catches up when it runs again", survivesFreezing);
+overEachNetwork("a page in the back-forward cache continues when it is shown again", survivesCaching);
+overEachNetwork("tokens that expire are replaced, and no event is lost", survivesExpiry);
 
 /** A network with a page that streams over it. */
 async function setUp(t, { start }, options = {}, ...startArgs) {
@@ -94,12 +90,10 @@ async function survivesCaching(t, kind) {
 
 async function survivesExpiry(t, kind) {
   const [lifetime, wanted] = IS_LONG ? [5, 12] : [2, 3];
-  let tokens = 0;
-  const giveToken = (response) => { tokens++; response.end(expiresIn(lifetime)); };
-  const args = ["serve", "--secret-file", await secretFile(t)];
-  const { hub, page } = await setUp(t, kind, { tokens: true }, args, { "/token": giveToken });
+  const tokens = await tokenSite(t, lifetime);
+  const { hub, page } = await setUp(t, kind, { tokens: true }, tokens.args, tokens.routes);
   let published = 0;
-  for (const begun = Date.now(); tokens < wanted || Date.now() < begun + lifetime * 1000 * (wanted - 1);) {
+  for (const begun = Date.now(); tokens.given < wanted || Date.now() < begun + lifetime * 1000 * (wanted - 1);) {
     await hub.publish("orders", published, 5, { authorization: `Bearer ${expiresIn(60)}` });
     published += 5;
     await new Promise((resolve) => setTimeout(resolve, 200));

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isOpen, numbers, openPage, seenBy, skip, startBrowser, until } from "./support/chromium.js";
 import { startHub } from "./support/hub.js";
-import { NETWORKS } from "./support/networks.js";
+import { NETWORKS, overEachNetwork } from "./support/networks.js";
 import { read } from "./support/read.js";
 import { startSite } from "./support/site.js";
-import { expiresIn, secretFile, tokenOf } from "./support/token.js";
+import { expiresIn, secretFile, tokenOf, tokenSite } from "./support/token.js";
 
 const IS_LONG = !!process.env.LONG;
 const URL_PATH = "/events/orders";
@@ -17,7 +17,7 @@ async function setUp(t, tabs, { start } = plain, all = {}, ...startArgs) {
   const network = await start(t, ...startArgs);
   const { hub } = network;
   const context = await startBrowser(t);
-  const shared = { ...network, context, pages: [], published: 0, open, publish, check };
+  const shared = { ...network, context, pages: [], published: 0, open, publish, check, checkOthers };
   for (let tab = 0; tab < tabs; tab++) await open();
   return shared;
 
@@ -41,6 +41,13 @@ async function setUp(t, tabs, { start } = plain, all = {}, ...startArgs) {
     }
     await until("one connection", async () => (await network.streams()) === 1);
   }
+
+  /** The tabs but one have seen everything. */
+  async function checkOthers(one) {
+    for (const page of shared.pages.filter((page) => page !== one)) {
+      assert.deepEqual(await seenBy(page, shared.published), numbers(shared.published));
+    }
+  }
 }
 
 /** The tab that has the lock. */
@@ -56,14 +63,11 @@ async function leads() {
   return (await navigator.locks.query()).held.some(({ name, clientId }) => name.startsWith("carafe:") && clientId === own);
 }
 
-for (const network of NETWORKS) {
-  const over = (what, run) => test(`${what}, over ${network.name}`, { skip: skip || network.skip }, (t) => run(t, network));
-  over("10 tabs have one connection, and each event once and in order while leaders close", survivesClosing);
-  over("another tab leads when the leader is frozen, and the frozen tab catches up", survivesFreezing);
-  over("tabs that share survive a cut network and a killed hub", survivesFailures);
-  over("another tab leads while the leader is in the back-forward cache, and it catches up", survivesCaching);
-  over("tabs that share replace tokens that expire", survivesExpiry);
-}
+overEachNetwork("10 tabs have one connection, and each event once and in order while leaders close", survivesClosing);
+overEachNetwork("another tab leads when the leader is frozen, and the frozen tab catches up", survivesFreezing);
+overEachNetwork("tabs that share survive a cut network and a killed hub", survivesFailures);
+overEachNetwork("another tab leads while the leader is in the back-forward cache, and it catches up", survivesCaching);
+overEachNetwork("tabs that share replace tokens that expire", survivesExpiry);
 
 async function survivesClosing(t, network) {
   const shared = await setUp(t, 10, network);
@@ -88,8 +92,7 @@ async function survivesFreezing(t, network) {
     const session = await shared.context.newCDPSession(leader);
     await session.send("Page.setWebLifecycleState", { state: "frozen" });
     await shared.publish(100);
-    const others = shared.pages.filter((page) => page !== leader);
-    for (const page of others) assert.deepEqual(await seenBy(page, shared.published), numbers(shared.published));
+    await shared.checkOthers(leader);
     await session.send("Page.setWebLifecycleState", { state: "active" });
     await shared.check();
   }
@@ -116,10 +119,9 @@ async function survivesCaching(t, network) {
     await shared.publish(10);
     await shared.check();
     const leader = await leaderOf(shared.pages);
-    const others = shared.pages.filter((page) => page !== leader);
     await leader.goto(`${shared.base}/elsewhere`);
     await shared.publish(10);
-    for (const page of others) assert.deepEqual(await seenBy(page, shared.published), numbers(shared.published));
+    await shared.checkOthers(leader);
     await leader.goBack({ waitUntil: "commit" });
     await shared.publish(10);
     await shared.check();
@@ -129,13 +131,11 @@ async function survivesCaching(t, network) {
 
 async function survivesExpiry(t, network) {
   const [lifetime, wanted] = IS_LONG ? [5, 12] : [2, 3];
-  let tokens = 0;
-  const giveToken = (response) => { tokens++; response.end(expiresIn(lifetime)); };
-  const args = ["serve", "--secret-file", await secretFile(t)];
-  const shared = await setUp(t, 3, network, { tokens: true }, args, { "/token": giveToken });
+  const tokens = await tokenSite(t, lifetime);
+  const shared = await setUp(t, 3, network, { tokens: true }, tokens.args, tokens.routes);
   const headers = { authorization: `Bearer ${expiresIn(600)}` };
   const end = Date.now() + lifetime * 1000 * (wanted - 1);
-  while (tokens < wanted || Date.now() < end) {
+  while (tokens.given < wanted || Date.now() < end) {
     await shared.publish(5, headers);
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
@@ -150,9 +150,7 @@ test("another tab leads when the leader hangs or crashes", { skip }, async (t) =
   await session.send("Debugger.pause");
   hanging.evaluate(() => 1).catch(() => {});
   await shared.publish(100);
-  for (const page of shared.pages.filter((page) => page !== hanging)) {
-    assert.deepEqual(await seenBy(page, 100), numbers(100));
-  }
+  await shared.checkOthers(hanging);
   await session.send("Debugger.disable");
   await shared.check();
   const crashing = await leaderOf(shared.pages);

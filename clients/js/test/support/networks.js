@@ -1,4 +1,6 @@
 // The ways between Chromium and a hub that the scenarios run over.
+import { test } from "node:test";
+import { skip } from "./chromium.js";
 import { startHub } from "./hub.js";
 import { skipNginx, startNginx } from "./nginx.js";
 import { startSite } from "./site.js";
@@ -17,6 +19,13 @@ export const NETWORKS = [
   { name: "TLS with HTTP/2", skip: skipCertificate, start: startSecure },
   { name: "nginx that buffers", skip: skipNginx, start: startBuffering },
 ];
+
+/** A test of `run(t, network)` for each. */
+export function overEachNetwork(what, run) {
+  for (const network of NETWORKS) {
+    test(`${what}, over ${network.name}`, { skip: skip || network.skip }, (t) => run(t, network));
+  }
+}
 
 async function startPlain(t, args = OPEN, routes) {
   const hub = await startHub(t, ...args);

@@ -21,6 +21,17 @@ export function tokenOf(claims) {
   return `${signed}.${createHmac("sha256", SECRET).update(signed).digest("base64url")}`;
 }
 
+/** What a hub and its site need for pages whose tokens are valid for so many seconds. `given` counts them. */
+export async function tokenSite(t, lifetime) {
+  const site = { given: 0, args: ["serve", "--secret-file", await secretFile(t)], routes: { "/token": giveToken } };
+  return site;
+
+  function giveToken(response) {
+    site.given++;
+    response.end(expiresIn(lifetime));
+  }
+}
+
 /** A token for everything, which is valid for so many seconds at least. */
 export function expiresIn(seconds) {
   return tokenOf({ subscribe: ["*"], publish: ["*"], exp: Math.ceil(Date.now() / 1000) + seconds });
