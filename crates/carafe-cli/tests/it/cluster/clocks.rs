@@ -5,13 +5,12 @@ use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carafe_testing::nats::{NatsServers, is_here};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::http::{Stream, get, post, publish, request};
-use crate::process::{eventually, from_env, seed};
+use crate::process::{eventually, from_env};
 
 use super::entries::{SECRET, bearer, bearer_until};
 use super::load::Load;
@@ -180,9 +179,8 @@ fn a_node_checks_tokens_by_its_own_clock_and_keeps_revocations_when_that_jumps()
 async fn nothing_is_lost_doubled_or_out_of_order_while_clocks_jump() {
     let test = "nothing_is_lost_doubled_or_out_of_order_while_clocks_jump";
     let Some(wrong) = Wrong::start(test, &[]) else { return };
-    let seed = seed();
-    let mut random = StdRng::seed_from_u64(seed);
-    let load = Load::start(&wrong.nodes, 8, 8, seed);
+    let load = Load::start(&wrong.nodes, 8, 8);
+    let mut random = load.random();
     let jumps = from_env("CARAFE_TEST_CLUSTER_JUMPS", 6);
     for _ in 0..jumps {
         load.deliver(1000).await;

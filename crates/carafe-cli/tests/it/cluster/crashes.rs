@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use carafe_testing::nats::is_here;
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
 use crate::http::get;
-use crate::process::{eventually, from_env, seed};
+use crate::process::{eventually, from_env};
 
 use super::cable::Cable;
 use super::load::Load;
@@ -31,10 +31,9 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_nodes_are_killed() {
     if !is_here("nothing_is_lost_doubled_or_out_of_order_when_nodes_are_killed") {
         return;
     }
-    let seed = seed();
-    let mut random = StdRng::seed_from_u64(seed);
     let mut nodes = Nodes::start(1, COPIES, &[]);
-    let load = Load::start(&nodes, 8, 8, seed);
+    let load = Load::start(&nodes, 8, 8);
+    let mut random = load.random();
     let kills = from_env("CARAFE_TEST_CLUSTER_KILLS", 5);
     let mut outages = Outages::after("SIGKILL of a node");
     for _ in 0..kills {
@@ -55,10 +54,9 @@ async fn nothing_is_lost_doubled_or_out_of_order_in_a_rolling_restart() {
     if !is_here("nothing_is_lost_doubled_or_out_of_order_in_a_rolling_restart") {
         return;
     }
-    let seed = seed();
-    let mut random = StdRng::seed_from_u64(seed);
     let mut nodes = Nodes::start(1, COPIES, &[]);
-    let load = Load::start(&nodes, 8, 8, seed);
+    let load = Load::start(&nodes, 8, 8);
+    let mut random = load.random();
     let rounds = from_env("CARAFE_TEST_CLUSTER_RESTARTS", 1);
     for _ in 0..rounds {
         for node in 0..nodes.count() {
@@ -76,10 +74,9 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_leader_of_the_engine_i
     if !is_here("nothing_is_lost_doubled_or_out_of_order_when_the_leader_of_the_engine_is_killed") {
         return;
     }
-    let seed = seed();
-    let mut random = StdRng::seed_from_u64(seed);
     let nodes = Nodes::start(3, COPIES, &[]);
-    let load = Load::start(&nodes, 4, 4, seed);
+    let load = Load::start(&nodes, 4, 4);
+    let mut random = load.random();
     let kills = from_env("CARAFE_TEST_CLUSTER_LEADERS", 3);
     let mut outages = Outages::after("SIGKILL of the leader");
     for _ in 0..kills {
@@ -100,17 +97,16 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_a_node_is_cut_off() {
     if !is_here("nothing_is_lost_doubled_or_out_of_order_when_a_node_is_cut_off") {
         return;
     }
-    let seed = seed();
     let mut nodes = Nodes::start(1, COPIES, &["--cluster-away", "1s"]);
     let cable = Cable::to(nodes.nats.address(0));
     nodes.restart_on(1, &cable);
-    let (load, address) = (Load::start(&nodes, 8, 8, seed), nodes.address(1));
+    let (load, address) = (Load::start(&nodes, 8, 8), nodes.address(1));
     let cuts = from_env("CARAFE_TEST_CLUSTER_CUTS", 2);
     for _ in 0..cuts {
         load.deliver(AFTER).await;
         cable.cut();
         // Long enough for the node to notice, or not.
-        sleep(Duration::from_millis(StdRng::seed_from_u64(seed).random_range(500..2000))).await;
+        sleep(Duration::from_millis(load.random().random_range(500..2000))).await;
         load.deliver(AFTER).await;
         let not_ready = || get(address, "/readyz").body.contains("the engine of the cluster has");
         eventually("the node says that it is cut off", not_ready);
@@ -126,10 +122,9 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_engine_restarts() {
     if !is_here("nothing_is_lost_doubled_or_out_of_order_when_the_engine_restarts") {
         return;
     }
-    let seed = seed();
-    let mut random = StdRng::seed_from_u64(seed);
     let nodes = Nodes::start(1, COPIES, &[]);
-    let load = Load::start(&nodes, 4, 4, seed);
+    let load = Load::start(&nodes, 4, 4);
+    let mut random = load.random();
     let restarts = from_env("CARAFE_TEST_CLUSTER_ENGINES", 2);
     let mut outages = Outages::after("SIGKILL and restart of the engine");
     for _ in 0..restarts {
@@ -150,9 +145,8 @@ async fn nothing_is_lost_doubled_or_out_of_order_when_the_engine_is_frozen() {
     if !is_here("nothing_is_lost_doubled_or_out_of_order_when_the_engine_is_frozen") {
         return;
     }
-    let seed = seed();
     let nodes = Nodes::start(1, COPIES, &[]);
-    let load = Load::start(&nodes, 4, 4, seed);
+    let load = Load::start(&nodes, 4, 4);
     let time = Duration::from_secs(from_env("CARAFE_TEST_CLUSTER_FROZEN", 5));
     load.deliver(AFTER).await;
     let mut outages = Outages::after("SIGSTOP of the engine").lasting(time);

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::process::seed;
+
 use super::nodes::Nodes;
 use super::oracle::{Oracle, PLAIN, Reading};
 
@@ -31,6 +33,7 @@ type Counts = Arc<Vec<(String, u64)>>;
 /// Publishers and readers at work.
 pub(crate) struct Load {
     pub(crate) oracle: Arc<Oracle>,
+    seed: u64,
     stop: Arc<AtomicBool>,
     publishers: JoinSet<(String, u64)>,
     readers: JoinSet<()>,
@@ -42,25 +45,24 @@ pub(crate) struct Load {
 type LostConnections = Arc<Mutex<Vec<String>>>;
 
 impl Load {
-    /// Starts this many publishers and readers, with random numbers from the seed. The readers move
-    /// between the nodes.
-    pub(crate) fn start(nodes: &Nodes, publishers: usize, readers: usize, seed: u64) -> Self {
-        let stay = Some(Duration::from_secs(1));
-        Self::on(nodes.urls(), stay, publishers, readers, seed)
+    /// Starts this many publishers and readers, with random numbers from the test's seed. The
+    /// readers move between the nodes.
+    pub(crate) fn start(nodes: &Nodes, publishers: usize, readers: usize) -> Self {
+        Self::on(nodes.urls(), Some(Duration::from_secs(1)), publishers, readers)
     }
 
     /// The same through a load balancer: readers move only when they lose their connection.
-    pub(crate) fn through(url: String, publishers: usize, readers: usize, seed: u64) -> Self {
-        Self::on(vec![url], None, publishers, readers, seed)
+    pub(crate) fn through(url: String, publishers: usize, readers: usize) -> Self {
+        Self::on(vec![url], None, publishers, readers)
     }
 
-    fn on(
-        urls: Vec<String>,
-        stay: Option<Duration>,
-        publishers: usize,
-        readers: usize,
-        seed: u64,
-    ) -> Self {
+    /// Random numbers from the seed of the load, for the faults.
+    pub(crate) fn random(&self) -> StdRng {
+        StdRng::seed_from_u64(self.seed)
+    }
+
+    fn on(urls: Vec<String>, stay: Option<Duration>, publishers: usize, readers: usize) -> Self {
+        let seed = seed();
         let (oracle, stop) = (Arc::new(Oracle::new()), Arc::new(AtomicBool::new(false)));
         let (finish, finished) = watch::channel(None);
         let urls: Arc<[String]> = urls.into();
@@ -86,7 +88,7 @@ impl Load {
             Reader { urls, oracle, lost, stay, random }.run(finished.clone())
         });
         let readers = readers.collect();
-        Self { oracle, stop, publishers, readers, lost, finish }
+        Self { oracle, seed, stop, publishers, readers, lost, finish }
     }
 
     /// Why each reader has lost its connections since the last call.

@@ -2,7 +2,7 @@
 
 use carafe_testing::nats::is_here;
 
-use crate::process::{from_env, seed};
+use crate::process::from_env;
 
 use super::load::Load;
 use super::nodes::{Copy, Nodes};
@@ -11,9 +11,8 @@ use super::nodes::{Copy, Nodes};
 const DELIVERIES: u64 = 20_000;
 
 async fn move_about(copies: &[Copy]) {
-    let seed = seed();
     let nodes = Nodes::start(1, copies, &[]);
-    let load = Load::start(&nodes, 8, 8, seed);
+    let load = Load::start(&nodes, 8, 8);
     load.deliver(from_env("CARAFE_TEST_CLUSTER_DELIVERIES", DELIVERIES)).await;
     load.finish(&format!("{copies:?}")).await;
 }

@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use carafe_testing::nats::{self, NatsServers, is_here};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use tokio::runtime::Runtime;
 
 use crate::http::{get, post};
-use crate::process::{eventually, from_env, seed};
+use crate::process::{eventually, from_env};
 
 use super::load::Load;
 use super::network::{Lan, Network};
@@ -73,9 +72,8 @@ fn a_node_whose_cable_to_the_engine_is_pulled_says_so_and_goes_on_when_it_is_bac
     let Some(network) = machines(test, 1) else { return };
     run(&network, async || {
         let nodes = start(&network, 1);
-        let seed = seed();
-        let mut random = StdRng::seed_from_u64(seed);
-        let load = Load::start(&nodes, 8, 8, seed);
+        let load = Load::start(&nodes, 8, 8);
+        let mut random = load.random();
         let cuts = from_env("CARAFE_TEST_CLUSTER_CABLES", 1);
         let mut outages = Outages::after("the cable of a node is pulled");
         let mut back = Outages::after("the cable of that node is back");
@@ -113,9 +111,8 @@ fn when_the_cables_of_all_nodes_are_pulled_publishing_works_again_soon_after_the
     let Some(network) = machines(test, 1) else { return };
     run(&network, async || {
         let nodes = start(&network, 1);
-        let seed = seed();
-        let mut random = StdRng::seed_from_u64(seed);
-        let load = Load::start(&nodes, 8, 8, seed);
+        let load = Load::start(&nodes, 8, 8);
+        let mut random = load.random();
         let cuts = from_env("CARAFE_TEST_CLUSTER_CABLES", 1);
         let mut outages = Outages::after("the cables of all nodes are back");
         for _ in 0..cuts {
@@ -140,9 +137,8 @@ fn nothing_is_lost_doubled_or_out_of_order_when_the_leader_is_cut_off_from_the_o
     let Some(network) = machines(test, 3) else { return };
     run(&network, async || {
         let nodes = start(&network, 3);
-        let seed = seed();
-        let mut random = StdRng::seed_from_u64(seed);
-        let load = Load::start(&nodes, 4, 4, seed);
+        let load = Load::start(&nodes, 4, 4);
+        let mut random = load.random();
         let cuts = from_env("CARAFE_TEST_CLUSTER_PARTITIONS", 1);
         let mut outages = Outages::after("the leader is cut off from the other servers");
         for _ in 0..cuts {

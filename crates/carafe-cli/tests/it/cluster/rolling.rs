@@ -4,7 +4,7 @@
 use carafe_testing::nats::{NatsServers, is_here};
 
 use crate::http::get;
-use crate::process::{eventually, from_env, own_address, seed};
+use crate::process::{eventually, from_env, own_address};
 use crate::proxies::Kind;
 
 use super::balancer::{Balancer, EVENTS, METRICS};
@@ -37,7 +37,7 @@ async fn upgrade(kind: Kind, test: &str) {
     }
     let mut nodes = nodes();
     let balancer = Balancer::start(kind, &nodes);
-    let load = Load::through(balancer.url(), 6, 24, seed());
+    let load = Load::through(balancer.url(), 6, 24);
     let rounds = from_env("CARAFE_TEST_CLUSTER_UPGRADES", 1);
     let mut reconnections = Vec::new();
     for node in (0..rounds).flat_map(|_| 0..COPIES.len()) {
