@@ -15,7 +15,7 @@ use crate::erasures::has_content;
 use crate::{Clock, Entry, Erasures, IdempotencyKey};
 
 /// By how much the time of a commit may be behind that of one before it.
-const LATE: Duration = Duration::from_secs(60 * 60);
+const SKEW: Duration = Duration::from_secs(60 * 60);
 
 /// The time up to which nothing decides any more over what is supplied next. `None` if that is
 /// before 1970.
@@ -24,7 +24,7 @@ const LATE: Duration = Duration::from_secs(60 * 60);
 /// their times may go back.
 pub(crate) fn decides_since(clock: &Clock, key_window: Duration) -> Option<SystemTime> {
     let last = clock.last_supplied();
-    let last = last.map(|last| last.checked_sub(LATE).unwrap_or(UNIX_EPOCH));
+    let last = last.map(|last| last.checked_sub(SKEW).unwrap_or(UNIX_EPOCH));
     last.unwrap_or_else(|| clock.now()).checked_sub(key_window)
 }
 

@@ -4,7 +4,7 @@
 pub(crate) mod ages;
 pub(crate) mod answers;
 pub(crate) mod indexer;
-pub(crate) mod noting;
+pub(crate) mod key_reading;
 pub(crate) mod order;
 pub(crate) mod passes;
 pub(crate) mod queue;

@@ -19,7 +19,7 @@ impl Writer {
         while let Some((oldest, verdict)) = self.beyond(now) {
             let shared = Arc::clone(&self.shared);
             // Until its keys are read, it stays.
-            if !self.noting.is_done(&shared, &oldest) {
+            if !self.key_reading.is_done(&shared, &oldest) {
                 return Ok(());
             }
             // While a file is being replaced, publishers do not wait for that: this is done after
@@ -36,7 +36,7 @@ impl Writer {
         // Under the lock: before, it may have been written again.
         let Some(oldest) = &self.shared.state().sealed.front().cloned() else { return Ok(()) };
         // Before a view is without them. If removing fails, they are added again.
-        self.noting.finish(&self.shared, oldest)?;
+        self.key_reading.finish(&self.shared, oldest)?;
         let (storage, decides_since) = (&*self.shared.storage, self.shared.decides_since());
         // The view first: a reader that loads it from now on does not find the segment, and one
         // with an older view has the file open or gets `Trimmed`.

@@ -21,7 +21,7 @@ use crate::disk::storage::not_full;
 use crate::disk::write::ages::Ages;
 use crate::disk::write::answers::Outbox;
 use crate::disk::write::indexer::Indexer;
-use crate::disk::write::noting::Noting;
+use crate::disk::write::key_reading::KeyReading;
 use crate::disk::write::order::Ordered;
 use crate::disk::write::queue::{Job, Queue};
 use crate::disk::write::rewriter::Rewriter;
@@ -32,7 +32,7 @@ pub(crate) struct Writer {
     pub(crate) shared: Arc<DiskShared>,
     pub(crate) options: DiskOptions,
     pub(crate) ages: Ages,
-    pub(crate) noting: Noting,
+    pub(crate) key_reading: KeyReading,
     indexer: Indexer,
     rewriter: Rewriter,
     outbox: Arc<Outbox>,
@@ -62,7 +62,7 @@ impl Writer {
             shared,
             options,
             ages,
-            noting: Noting::default(),
+            key_reading: KeyReading::default(),
             indexer,
             rewriter,
             outbox,

@@ -12,9 +12,9 @@ use crate::disk::state::DiskShared;
 
 /// The segment whose keys are being read, by the offset before it.
 #[derive(Default)]
-pub(crate) struct Noting(Option<(Offset, JoinHandle<io::Result<()>>)>);
+pub(crate) struct KeyReading(Option<(Offset, JoinHandle<io::Result<()>>)>);
 
-impl Noting {
+impl KeyReading {
     /// Whether a segment can be trimmed without a pause. If not, begins to read it.
     pub(crate) fn is_done(&mut self, shared: &Arc<DiskShared>, oldest: &Arc<Sealed>) -> bool {
         let offset = oldest.segment.header.previous.offset;
