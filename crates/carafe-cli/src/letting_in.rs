@@ -11,8 +11,10 @@ use crate::cluster::Gate;
 use crate::ending::Ending;
 use crate::failure::Failure;
 
-/// How long a node waits before it listens, to have filled by then.
-const SHORT: Duration = Duration::from_secs(2);
+/// How long clients wait in the queue of the socket for a step of the start. Behind a load balancer
+/// that does not ask whether a node is ready, a client that is told to come back has reconnected
+/// twice for one restart.
+pub(crate) const CLIENTS_WAIT: Duration = Duration::from_secs(2);
 
 /// Lets clients in when the log has what the engine has, and the hub knows what is revoked.
 pub(crate) async fn let_in(
@@ -40,7 +42,7 @@ pub(crate) async fn ended_soon(
     if !is_node {
         return letting_in.await.map(|()| None);
     }
-    match timeout(SHORT, &mut letting_in).await {
+    match timeout(CLIENTS_WAIT, &mut letting_in).await {
         Ok(done) => done.map(|()| None),
         Err(_) => {
             info!("this node is filling, and rejects clients until it has what the engine has");

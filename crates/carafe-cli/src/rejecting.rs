@@ -2,7 +2,6 @@
 
 use std::io;
 use std::pin::pin;
-use std::time::Duration;
 
 use carafe_http::{BasePath, Listeners, Options, Readiness, ServerOptions};
 use carafe_hub::Hub;
@@ -11,8 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-/// Clients wait so long for the hub to start, before they are rejected.
-const PATIENCE: Duration = Duration::from_millis(200);
+use crate::letting_in::CLIENTS_WAIT;
 
 /// Who rejects clients, and where.
 pub(crate) struct Rejecting<'a> {
@@ -28,7 +26,7 @@ impl Rejecting<'_> {
     /// without that, they would wait in the queue of the socket, and know nothing.
     pub(crate) async fn during<T>(self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
-        if let Ok(done) = timeout(PATIENCE, &mut work).await {
+        if let Ok(done) = timeout(CLIENTS_WAIT, &mut work).await {
             return done;
         }
         info!("{}: rejecting clients until then", self.reason);
