@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use carafe_log::contract::helpers::{any, keyed, pattern, publication, read_all, topic};
+use carafe_log::contract::helpers::{any, keyed, pattern, publication, topic, try_read_all};
 use carafe_log::contract::ordered::{self, store};
 use carafe_log::{
     Commit, DiskLog, DiskOptions, Entry, Erase, MemoryLimits, MemoryLog, OrderedAnswers,
-    OrderedCommit, Outcome, Publication, Read,
+    OrderedCommit, Outcome, Publication, Read, ReadError,
 };
 use carafe_protocol::Offset;
 use rand::rngs::StdRng;
@@ -154,9 +154,15 @@ impl Node for OnDisk {
 }
 
 fn entries(log: &impl Read) -> (Offset, Vec<Entry>) {
-    let start = log.span().start.offset;
-    let all = read_all(log, start, &any());
-    (start, all.iter().map(|entry| Entry::clone(entry)).collect())
+    loop {
+        let start = log.span().start.offset;
+        match try_read_all(log, start, &any()) {
+            Ok(all) => return (start, all.iter().map(|entry| Entry::clone(entry)).collect()),
+            // Commits are answered before the log is trimmed.
+            Err(ReadError::Trimmed { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// What a reader knows of an entry, compacted or not.
