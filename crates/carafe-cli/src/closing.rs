@@ -2,10 +2,10 @@
 //! again if that is wanted.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use carafe_cluster::Divergence;
 use tokio::time::timeout;
 
 /// The longest delay, for a disk that does not answer.
@@ -21,7 +21,8 @@ pub(crate) struct Closing(Arc<Rest>);
 struct Rest {
     /// Completes when the log is closed.
     closed: Mutex<Option<Closed>>,
-    is_restart: AtomicBool,
+    /// Why the program starts again, if it does.
+    restart: Mutex<Option<Divergence>>,
 }
 
 impl Closing {
@@ -30,17 +31,22 @@ impl Closing {
     }
 
     /// Starts the program again after that.
-    pub(crate) fn start_again(&self) {
-        self.0.is_restart.store(true, Ordering::Relaxed);
+    pub(crate) fn start_again(&self, why: Divergence) {
+        *self.lock_restart() = Some(why);
     }
 
     /// Does not start the program again.
     pub(crate) fn end(&self) {
-        self.0.is_restart.store(false, Ordering::Relaxed);
+        *self.lock_restart() = None;
     }
 
-    pub(crate) fn is_restart(&self) -> bool {
-        self.0.is_restart.load(Ordering::Relaxed)
+    /// Why the program is to start again, if it is.
+    pub(crate) fn restart(&self) -> Option<Divergence> {
+        *self.lock_restart()
+    }
+
+    fn lock_restart(&self) -> MutexGuard<'_, Option<Divergence>> {
+        self.0.restart.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Blocks this thread until the log is closed or the timeout is over. The runtime of the

@@ -36,8 +36,8 @@ pub(crate) async fn ending(
         reason = failure => Err(Failure::failed(format!("the log failed: {reason}"))),
         Some(failure) = not_let_in => Err(failure),
         end = node_ends => match (end, again) {
-            (NodeEnd::StartAgain(_), Some(closing)) => {
-                closing.start_again();
+            (NodeEnd::StartAgain(why), Some(closing)) => {
+                closing.start_again(why);
                 Ok(())
             }
             (NodeEnd::StartAgain(why), None) => Err(Failure::failed(format!("{why}: start the hub again"))),

@@ -208,7 +208,7 @@ async fn begin_to_drain(
 ) {
     let stopped = stop.await;
     info!("draining");
-    if closing.is_restart() {
+    if closing.restart().is_some() {
         service_manager::restarts();
         tokio::spawn(stop_instead(closing));
     } else {

@@ -64,10 +64,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     // The runtime has ended, and with it all tasks that held the hub. Threads may hold it a little
     // longer.
     closing.wait();
-    match outcome {
-        Ok(()) if closing.is_restart() => Err(restart::again()),
-        outcome => outcome,
-    }
+    outcome?;
+    closing.restart().map_or(Ok(()), |why| Err(restart::again(why)))
 }
 
 /// How many tasks a worker polls before it looks which sockets are ready. With tokio's 61, a client

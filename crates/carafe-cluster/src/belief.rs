@@ -1,6 +1,6 @@
 //! What a node that starts believes of its engine.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use carafe_log::{AppendAt, Read};
@@ -32,12 +32,12 @@ pub struct Belief(Mutex<State>);
 #[derive(Default)]
 struct State {
     suspicion: Suspicion,
-    /// What was lost is known. It is not found out twice.
+    /// The next difference was made sure of before.
     is_confirmed: bool,
 }
 
 impl Belief {
-    /// Believes each answer: it was made sure of before.
+    /// Believes the first answer: it was made sure of before.
     #[must_use]
     pub fn confirmed() -> Self {
         Self(Mutex::new(State { is_confirmed: true, ..State::default() }))
@@ -45,7 +45,8 @@ impl Belief {
 
     /// Compares a log with the engine, as [`plan`] does. If the engine lacks entries of the log,
     /// asks again on another connection after [`ClusterOptions::believe_after`], and until it says
-    /// the same. What was found out is kept if the engine does not answer, and for further calls.
+    /// the same. What was found out is kept if the engine does not answer, and forgotten with a
+    /// plan: a later difference is another one.
     ///
     /// # Errors
     /// When the engine does not answer, or the log cannot be read.
@@ -57,10 +58,11 @@ impl Belief {
         let wait = ClusterOptions::default().believe_after;
         loop {
             let plan = plan(engine, log).await?;
-            let Some(why) = plan.why().filter(Divergence::may_pass) else { return Ok(plan) };
-            if self.is_certain(why, wait) {
+            let is_doubtful = |why: &Divergence| why.may_pass() && !self.is_certain(*why, wait);
+            let Some(why) = plan.why().filter(is_doubtful) else {
+                *self.state() = State::default();
                 return Ok(plan);
-            }
+            };
             tracing::warn!(%why, ?wait, "before the log goes back, the engine is asked again");
             sleep(wait).await;
             engine.renew();
@@ -68,8 +70,11 @@ impl Belief {
     }
 
     fn is_certain(&self, why: Divergence, wait: Duration) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.is_confirmed = state.is_confirmed || state.suspicion.confirm(why, wait);
-        state.is_confirmed
+        let mut state = self.state();
+        state.is_confirmed || state.suspicion.confirm(why, wait)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -55,12 +55,12 @@ pub(super) async fn disk(
     log_folder: &Path,
     options: &HubOptions,
     mut begin: Begin,
-    belief: Belief,
+    belief: &Belief,
 ) -> Result<DiskLog, Failure> {
     for _ in 0..ATTEMPTS {
         let folder = folder_of(log_folder, begin.generation);
         let log = open(&folder, options, begin)?;
-        match compare(engine, &log, &belief).await? {
+        match compare(engine, &log, belief).await? {
             Plan::GoOn => {
                 old_copies::name(log_folder, &folder);
                 return Ok(log);

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use carafe_cluster::{
-    Belief, ClusterLog, ClusterOptions as NodeOptions, Engine, Node, Requirements, StartError,
-    State, Stopped,
+    Belief, ClusterLog, ClusterOptions as NodeOptions, Divergence, Engine, Node, Requirements,
+    StartError, State, Stopped,
 };
 use carafe_http::{Options, Readiness};
 use carafe_hub::Hub;
@@ -85,9 +85,11 @@ impl Cluster {
         let state = engine::patiently(|| engine.state()).await?;
         self.fit(access, &state)?;
         engine::check(&*setup, effective(hub, access)).await?;
+        // A node that starts again in this process may have waited before it ended.
+        let belief = if restart::is_confirmed() { Belief::confirmed() } else { Belief::default() };
         let mut attempts = 0;
         let opened = loop {
-            match self.start_once(&engine, hub, &state, closing).await? {
+            match self.start_once(&engine, hub, &state, &belief, closing).await? {
                 Ok(opened) => break opened,
                 Err(error) if attempts < ATTEMPTS => {
                     warn!(%error, "the engine has changed while the node started; trying again");
@@ -111,6 +113,7 @@ impl Cluster {
         engine: &Arc<dyn Engine>,
         hub: &HubOptions,
         state: &State,
+        belief: &Belief,
         closing: &Closing,
     ) -> Result<Result<Opened, StartError>, Failure> {
         let (begin, options) = (Begin::of(state), self.node_options(hub));
@@ -120,9 +123,6 @@ impl Cluster {
                 Ok(start_on(log, engine, hub, options, Box::pin(pending())).await)
             }
             LogPlace::Disk(folder) => {
-                // A node that starts again in this process has waited before it ended.
-                let belief =
-                    if restart::is_again() { Belief::confirmed() } else { Belief::default() };
                 let log = local::disk(&**engine, folder, hub, begin, belief).await?;
                 log.compact(hub.compact.clone());
                 let (failure, closed) = (Box::pin(log.failure()), log.closed());
@@ -193,7 +193,7 @@ impl Cluster {
 /// Why a node must not serve any longer.
 pub(crate) enum NodeEnd {
     /// Its log and the engine differ.
-    StartAgain(String),
+    StartAgain(Divergence),
     Failed(Failure),
 }
 
@@ -202,7 +202,7 @@ pub(crate) async fn end(node: Node) -> NodeEnd {
     match node.stopped().await {
         Stopped::Diverged(why) => {
             warn!(%why, "this node's log and the engine differ: starting again");
-            NodeEnd::StartAgain(why.to_string())
+            NodeEnd::StartAgain(why)
         }
         stopped => NodeEnd::Failed(Failure::failed(stopped)),
     }

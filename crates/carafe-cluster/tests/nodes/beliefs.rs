@@ -38,15 +38,42 @@ async fn nothing_is_removed_on_one_answer_of_a_server_that_is_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_lasts_is_believed_and_waited_for_once() {
+async fn what_lasts_is_believed() {
     let (engine, log) = engine_and_log().await;
     engine.lose_tail(2);
-    let (belief, start) = (Belief::default(), Instant::now());
-    for _ in 0..2 {
-        let plan = belief.plan(&engine, &log).await.unwrap();
-        assert!(matches!(plan, Plan::GoBack { .. }), "{plan:?}");
+    assert!(waited_for(&Belief::default(), &engine, &log).await >= WAIT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_sure_of_says_nothing_about_the_next_difference() {
+    for belief in [Belief::default(), Belief::confirmed()] {
+        let (engine, log) = engine_and_log().await;
+        engine.lose_tail(1);
+        waited_for(&belief, &engine, &log).await;
+        engine.lose_tail(1);
+        assert!(waited_for(&belief, &engine, &log).await >= WAIT);
     }
-    assert!(start.elapsed() >= WAIT && start.elapsed() < 2 * WAIT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_passed_is_made_sure_of_when_it_comes_again() {
+    let (engine, log) = engine_and_log().await;
+    let (newest, belief) = (engine.snapshot(), Belief::confirmed());
+    assert_eq!(belief.plan(&engine, &log).await, Ok(Plan::GoOn));
+    for _ in 0..2 {
+        engine.lose_tail(2);
+        assert!(waited_for(&belief, &engine, &log).await >= WAIT);
+        engine.restore(&newest);
+        assert_eq!(belief.plan(&engine, &log).await, Ok(Plan::GoOn));
+    }
+}
+
+/// How long it takes until a log is to go back.
+async fn waited_for(belief: &Belief, engine: &MemoryEngine, log: &MemoryLog) -> Duration {
+    let start = Instant::now();
+    let plan = belief.plan(engine, log).await.unwrap();
+    assert!(matches!(plan, Plan::GoBack { .. }), "{plan:?}");
+    start.elapsed()
 }
 
 #[tokio::test(start_paused = true)]
