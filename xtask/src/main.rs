@@ -9,6 +9,7 @@ mod crash;
 mod dependencies;
 mod deploy;
 mod docs;
+mod failures;
 mod features;
 mod fuzz;
 mod hostile;

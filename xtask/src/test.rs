@@ -3,6 +3,7 @@
 use crate::client::{Client, JAVASCRIPT};
 use crate::dependencies;
 use crate::docs;
+use crate::failures::Failures;
 use crate::features;
 use crate::install::{self, Piece};
 use crate::step::Step;
@@ -152,5 +153,10 @@ fn without_clients(step: Step, without: &[(Client, String)]) -> Step {
 }
 
 fn run_and_count(step: Step, tally: &mut Tally) -> Result<(), String> {
-    step.run_and_read(|line| tally.read(line)).inspect_err(|_| println!("{tally}"))
+    let mut failures = Failures::default();
+    let read = |line: &str| {
+        tally.read(line);
+        failures.read(line);
+    };
+    step.run_and_read(read).inspect_err(|_| println!("{failures}{tally}"))
 }

@@ -235,10 +235,14 @@ fn end_topics(address: SocketAddr) {
     assert_eq!(post(address, "/events/one-more?end=done", "").status, 503);
 }
 
-/// More streams that read history than may at once: they take the places of others.
-fn replay(hub: &Server, held: &mut Held) {
-    held.streams.truncate(LIMITS.subscribers - 4 * LIMITS.replays);
-    for number in 0..4 * LIMITS.replays {
+/// More streams that read history than may at once: they take the places of others, which the hub
+/// first has to see leave.
+fn replay(hub: &Server, metrics: Metrics, held: &mut Held) {
+    let streams = 4 * LIMITS.replays;
+    let others = LIMITS.subscribers - streams;
+    held.streams.truncate(others);
+    metrics.wait_until(|metrics| metrics.get("carafe_subscriptions") <= others as f64);
+    for number in 0..streams {
         let request = format!(
             "GET /events?pattern=t/:a/{number}&pattern=large/*&earliest HTTP/1.1\r\nHost: x\r\n\r\n"
         );
@@ -332,7 +336,7 @@ fn all_limits_at_once_take_no_more_memory_than_the_formula_says() {
     open_streams(&hub, &mut held);
     publish(hub.address, 10);
     end_topics(hub.address);
-    replay(&hub, &mut held);
+    replay(&hub, metrics, &mut held);
     send_bodies(&hub, &mut held);
     send_bodies_over_http_2(&hub, &mut held);
     metrics.wait_until(|metrics| metrics.limited("body-bytes-in-flight") > 0.0);
