@@ -162,7 +162,8 @@ pub enum AppendError {
     /// not stored.
     #[error(
         "nothing was stored, since the cluster's engine refuses it: {0}; the operator has to make \
-         room in the engine, or to change its limits, before it is published again"
+         room in the engine, to raise a limit, or to grant a permission, before it is published \
+         again"
     )]
     Refused(String),
     /// The disk failed. The batch may be stored or not. The log stores nothing more until it is

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Request, RequestError, RequestErrorKind};
+use async_nats::{HeaderMap, Message, Request, RequestError, RequestErrorKind};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::denied::Denied;
+use super::session::Session;
 use crate::EngineError;
 
 /// What the server says that it cannot do.
@@ -30,6 +32,8 @@ struct Failure {
 pub(super) enum ApiFailure {
     /// The server answers with an error.
     Api(ApiError),
+    /// The server does not permit the request.
+    Denied(Denied),
     Engine(EngineError),
 }
 
@@ -82,6 +86,7 @@ impl From<ApiFailure> for EngineError {
     fn from(failure: ApiFailure) -> Self {
         match failure {
             ApiFailure::Api(error) => error.into(),
+            ApiFailure::Denied(denied) => denied.into(),
             ApiFailure::Engine(error) => error,
         }
     }
@@ -95,31 +100,43 @@ impl From<RequestError> for ApiFailure {
                  has no leader"
                     .into(),
             ),
-            RequestErrorKind::TimedOut => EngineError::Unavailable(
-                "no answer in time: the stream may have no leader, or the user lacks a permission"
-                    .into(),
-            ),
+            RequestErrorKind::TimedOut => {
+                EngineError::Unavailable("no answer in time: the stream may have no leader".into())
+            }
             RequestErrorKind::MaxPayloadExceeded => EngineError::Refused(error.to_string()),
             _ => EngineError::Unavailable(error.to_string()),
         })
     }
 }
 
+/// Sends a request, and waits for its answer.
+pub(super) async fn request(
+    session: &Session,
+    subject: String,
+    request: Request,
+) -> Result<Message, ApiFailure> {
+    let denied = session.denials.of(&subject);
+    tokio::select! {
+        answer = session.client.send_request(subject, request) => Ok(answer?),
+        denied = denied => Err(ApiFailure::Denied(denied)),
+    }
+}
+
 /// Asks a subject of the API.
 pub(super) async fn call<T: DeserializeOwned>(
-    client: &Client,
+    session: &Session,
     subject: String,
     body: &impl Serialize,
     timeout: Duration,
 ) -> Result<T, ApiFailure> {
     let body = serde_json::to_vec(body).map_err(unreadable)?;
-    let request = Request::new().payload(body.into()).timeout(Some(timeout));
-    answer(&client.send_request(subject, request).await?.payload)
+    let asked = Request::new().payload(body.into()).timeout(Some(timeout));
+    answer(&request(session, subject, asked).await?.payload)
 }
 
 /// Publishes to the stream, and waits until the message is stored.
 pub(super) async fn publish(
-    client: &Client,
+    session: &Session,
     subject: String,
     headers: HeaderMap,
     payload: Bytes,
@@ -129,8 +146,8 @@ pub(super) async fn publish(
     struct Acknowledgement {
         seq: u64,
     }
-    let request = Request::new().headers(headers).payload(payload).timeout(Some(timeout));
-    let message = client.send_request(subject, request).await?;
+    let sent = Request::new().headers(headers).payload(payload).timeout(Some(timeout));
+    let message = request(session, subject, sent).await?;
     answer(&message.payload).map(|acknowledgement: Acknowledgement| acknowledgement.seq)
 }
 

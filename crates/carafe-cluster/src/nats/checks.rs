@@ -2,6 +2,7 @@
 
 mod history;
 
+use super::denied::{Denied, what_to_grant};
 use super::info::{Peer, StreamConfig, StreamInfo};
 use crate::{DUPLICATE_WINDOW, Finding, Requirements};
 
@@ -16,6 +17,8 @@ pub(super) struct Server {
     pub(super) version: String,
     /// The maximum size of a payload, in bytes.
     pub(super) payload: usize,
+    /// What it does not permit of what a node does.
+    pub(super) denied: Vec<Denied>,
 }
 
 pub(super) fn check(
@@ -27,6 +30,7 @@ pub(super) fn check(
     let config = &info.config;
     vec![
         version(&server.version),
+        permissions(&server.denied),
         storage(config),
         durability(config),
         replica_count(config, replicas),
@@ -56,6 +60,13 @@ fn version(version: &str) -> Finding {
         return Finding::refusal("version", format!("{text}: update it to 2.10 or later"));
     }
     Finding::right("version", text)
+}
+
+fn permissions(denied: &[Denied]) -> Finding {
+    if denied.is_empty() {
+        return Finding::right("permissions", "the user may publish what a node publishes");
+    }
+    Finding::refusal("permissions", what_to_grant(denied))
 }
 
 fn storage(config: &StreamConfig) -> Finding {

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::Client;
 use serde::Serialize;
 
 use super::api::{ApiFailure, call};
 use super::info::{KEY_WINDOW, StreamInfo};
+use super::session::Session;
 use super::url::ClusterUrl;
 use crate::{Created, EngineError, Requirements};
 
@@ -38,12 +38,12 @@ struct NewStream<'a> {
 }
 
 pub(super) async fn create(
-    client: &Client,
+    session: &Session,
     url: &ClusterUrl,
     requirements: Requirements,
 ) -> Result<Created, EngineError> {
     let subject = format!("$JS.API.STREAM.CREATE.{}", url.stream);
-    let created = call::<StreamInfo>(client, subject, &settings(url, requirements), CREATE).await;
+    let created = call::<StreamInfo>(session, subject, &settings(url, requirements), CREATE).await;
     match created {
         Ok(_) => Ok(Created::New),
         // Another node was faster.

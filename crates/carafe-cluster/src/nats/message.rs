@@ -16,7 +16,7 @@ use crate::{EngineError, Message, Stored};
 /// The server recognizes a message that is sent again by it.
 const ID: &str = "Nats-Msg-Id";
 /// The server refuses a message whose subject leads to another stream.
-const STREAM: &str = "Nats-Expected-Stream";
+pub(super) const STREAM: &str = "Nats-Expected-Stream";
 const FORMAT: &str = "Carafe-Format";
 /// In milliseconds since 1970.
 const SENT: &str = "Carafe-Sent";

@@ -4,9 +4,11 @@ mod api;
 mod checks;
 mod create;
 mod credentials;
+mod denied;
 mod failing;
 mod info;
 mod message;
+mod permissions;
 mod session;
 mod tail;
 mod url;
@@ -76,7 +78,7 @@ impl NatsEngine {
     /// The settings and the state of the stream, as its leader knows them.
     async fn info(&self, session: &Session) -> Result<StreamInfo, EngineError> {
         let subject = format!("$JS.API.STREAM.INFO.{}", self.url.stream);
-        let info: StreamInfo = call(&session.client, subject, &Empty {}, ATTEMPT).await?;
+        let info: StreamInfo = call(session, subject, &Empty {}, ATTEMPT).await?;
         let known = known_of(session, &info);
         *self.lock_known() = Some(known);
         Ok(info)
@@ -118,10 +120,10 @@ impl NatsEngine {
         }
         let number = session.begin_append().await?;
         let headers = headers(&message, &self.url.stream);
-        let stored = publish(&session.client, subject, headers, message.payload, ATTEMPT).await;
+        let stored = publish(&session, subject, headers, message.payload, ATTEMPT).await;
         match &stored {
             Err(ApiFailure::Engine(_)) => {}
-            Ok(_) => session.end_append(number),
+            Ok(_) | Err(ApiFailure::Denied(_)) => session.end_append(number),
             Err(ApiFailure::Api(_)) => {
                 session.end_append(number);
                 // Perhaps the settings of the stream were changed.
@@ -134,7 +136,7 @@ impl NatsEngine {
     async fn read(&self, message: GetMessage) -> Result<Option<Stored>, EngineError> {
         let session = self.sessions.get().await?;
         let subject = format!("$JS.API.STREAM.MSG.GET.{}", self.url.stream);
-        let got = call(&session.client, subject, &message, ATTEMPT).await;
+        let got = call(&session, subject, &message, ATTEMPT).await;
         match got {
             Ok(got) => Got::stored(got).map(Some),
             Err(ApiFailure::Api(error)) if error.is_no_message() => Ok(None),
@@ -221,7 +223,7 @@ impl Setup for NatsEngine {
             match self.info(&session).await {
                 Ok(_) => Ok(Created::Existed),
                 Err(EngineError::Missing) => {
-                    create::create(&session.client, &self.url, requirements).await
+                    create::create(&session, &self.url, requirements).await
                 }
                 Err(error) => Err(error),
             }
@@ -235,9 +237,11 @@ impl Setup for NatsEngine {
         Box::pin(async move {
             let session = self.within(Asked::State, self.sessions.get()).await?;
             let info = self.info(&session).await?;
+            let Known { subject, payload } = known_of(&session, &info);
             let server = checks::Server {
                 version: session.client.server_info().version,
-                payload: known_of(&session, &info).payload,
+                payload,
+                denied: permissions::denied(&session, &self.url.stream, subject).await,
             };
             Ok(checks::check(&info, &server, self.url.replicas, requirements))
         })

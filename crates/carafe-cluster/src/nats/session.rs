@@ -1,5 +1,6 @@
 //! Connections to the servers.
 
+use std::future::ready;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use rustls::crypto::CryptoProvider;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::denied::{Denials, Denied};
 use super::failing::{Asked, Failing};
 use super::url::ClusterUrl;
 use crate::EngineError;
@@ -37,6 +39,7 @@ const WAITING_MESSAGES: usize = 1 << 18;
 pub(super) struct Session {
     pub(super) client: Client,
     lost: Arc<watch::Sender<bool>>,
+    pub(super) denials: Denials,
     /// How many messages were sent, and the number of the last one that has an answer.
     sent: Arc<AtomicU64>,
     answered: Arc<watch::Sender<u64>>,
@@ -48,21 +51,18 @@ impl Session {
         let lost = Arc::new(watch::Sender::new(false));
         // A connection that nobody uses any more is closed, and not lost.
         let used = Arc::downgrade(&lost);
+        let denials = Denials::default();
+        let noticed = denials.clone();
         let options = options(url)?.event_callback(move |event| {
-            let used = used.upgrade();
-            async move {
-                let ends = matches!(event, Event::Disconnected | Event::Closed);
-                if ends && used.is_some_and(|lost| !lost.send_replace(true)) {
-                    tracing::warn!("the connection to NATS was lost");
-                } else {
-                    tracing::debug!(%event, "NATS");
-                }
+            if let Some(lost) = used.upgrade() {
+                notice(&event, &lost, &noticed);
             }
+            ready(())
         });
         let client = options.connect(server).await.map_err(|error| connect_error(&error))?;
         tracing::info!(server = client.server_info().server_name, "connected to NATS");
         let (sent, answered) = (Arc::default(), Arc::new(watch::Sender::new(0)));
-        Ok(Self { client, lost, sent, answered })
+        Ok(Self { client, lost, denials, sent, answered })
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -106,10 +106,37 @@ impl Session {
     /// Sends a message to itself: the server handles what one connection sends in order.
     async fn echo(&self) -> Result<(), EngineError> {
         let inbox = self.client.new_inbox();
+        let denied = self.denials.of(&inbox);
         let mut echo = self.client.subscribe(inbox.clone()).await.map_err(unavailable)?;
         self.client.publish(inbox, "".into()).await.map_err(unavailable)?;
-        echo.next().await.map(drop).ok_or_else(|| unavailable("the connection was lost"))
+        tokio::select! {
+            echo = echo.next() => {
+                echo.map(drop).ok_or_else(|| unavailable("the connection was lost"))
+            }
+            denied = denied => match denied {
+                // It has handled the message all the same. A user does not need the permission.
+                Denied::Publish(_) => Ok(()),
+                Denied::Subscribe(_) => Err(denied.into()),
+            },
+        }
     }
+}
+
+/// Takes notice of what has happened to a connection.
+fn notice(event: &Event, lost: &watch::Sender<bool>, denials: &Denials) {
+    match event {
+        Event::Disconnected | Event::Closed if !lost.send_replace(true) => {
+            tracing::warn!("the connection to NATS was lost");
+        }
+        _ => tracing::debug!(%event, "NATS"),
+    }
+    let Event::ServerError(error) = event else { return };
+    let Some(denied) = Denied::of(error) else { return };
+    // The client subscribes once for all answers. Whoever learns of it takes another connection.
+    if let Denied::Subscribe(_) = denied {
+        lost.send_replace(true);
+    }
+    denials.notice(denied);
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the argument of map_err")]

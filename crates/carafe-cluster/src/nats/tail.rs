@@ -84,7 +84,7 @@ impl NatsTail {
         };
         let subject = format!("$JS.API.CONSUMER.CREATE.{stream}.{name}");
         let body = CreateConsumer { stream_name: stream, config };
-        let _: IgnoredAny = call(&session.client, subject, &body, ATTEMPT).await?;
+        let _: IgnoredAny = call(&session, subject, &body, ATTEMPT).await?;
         Ok(Self {
             session,
             messages,

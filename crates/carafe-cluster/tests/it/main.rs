@@ -5,6 +5,7 @@
 mod contract;
 mod failures;
 mod late;
+mod permissions;
 mod servers;
 mod setup;
 mod signing_in;

@@ -116,6 +116,29 @@ fn credentials_come_from_a_file_or_a_variable_and_are_not_logged() {
 }
 
 #[test]
+fn a_node_whose_user_may_not_publish_does_not_start_and_names_the_permission() {
+    if !is_here("a_node_whose_user_may_not_publish_does_not_start_and_names_the_permission") {
+        return;
+    }
+    let nats = NatsServers::configured(
+        1,
+        "no_auth_user: all\nauthorization { users: [ { user: all, password: all }, \
+         { user: node, password: node, permissions: { publish: { deny: \"carafe.*\" } } } ] }",
+    );
+    let url = format!("{}/orders?replicas=1", nats.url());
+    assert!(run(&["cluster", "create", &url], "").status.success());
+    let url = url.replace("nats://", "nats://node:node@");
+    let missing = "lacks the permission to publish to carafe.orders: grant it in NATS";
+    fails_with_output(&["cluster", "check", &url], missing);
+    let memory = ["--log", "memory:", "--listen", "127.0.0.1:0"];
+    let serve = ["serve", "--anonymous", "publish", "--cluster", &url];
+    let output = run(&[&serve[..], &memory].concat(), "");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.lines().last().unwrap().contains(missing), "{stderr}");
+}
+
+#[test]
 fn a_check_of_the_settings_checks_the_engine() {
     if !is_here("a_check_of_the_settings_checks_the_engine") {
         return;

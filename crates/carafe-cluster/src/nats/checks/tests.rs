@@ -43,7 +43,7 @@ fn info(changes: &Value) -> StreamInfo {
 }
 
 fn server() -> Server {
-    Server { version: "2.15.1".into(), payload: 1 << 20 }
+    Server { version: "2.15.1".into(), payload: 1 << 20, denied: Vec::new() }
 }
 
 /// The settings that are not right, with what follows.
