@@ -33,6 +33,8 @@ pub(crate) async fn ending(
         }
     };
     tokio::select! {
+        // A node whose log fails stops, too: the log knows what to do.
+        biased;
         reason = failure => Err(Failure::failed(format!("the log failed: {reason}"))),
         Some(failure) = not_let_in => Err(failure),
         end = node_ends => match (end, again) {

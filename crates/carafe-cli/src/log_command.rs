@@ -37,11 +37,25 @@ fn verify(folder: &LogFolder) -> Result<(), Failure> {
     if findings.is_empty() {
         return Ok(());
     }
-    let count = findings.len();
-    let repair = format!("carafe log repair {}", folder.path.display());
-    Err(Failure::failed(format!(
-        "{count} files of the log are damaged: {repair} --dry-run reports which events are lost"
-    )))
+    let (count, path) = (findings.len(), folder.path.display());
+    let what_to_do = match is_copy(&log) {
+        true => fill_again(&folder.path),
+        false => format!("carafe log repair {path} --dry-run reports which events are lost"),
+    };
+    Err(Failure::failed(format!("{count} files of the log are damaged: {what_to_do}")))
+}
+
+/// Whether a node of a cluster fills the log. If no segment can be read, nobody knows.
+fn is_copy(log: &OfflineLog) -> bool {
+    log.is_supplied().unwrap_or(false)
+}
+
+/// What to do with a damaged copy: a repaired one would lack what decides over further events.
+pub(crate) fn fill_again(folder: &Path) -> String {
+    format!(
+        "remove the folder {}, a copy of what the engine of a cluster has: the node fills it again",
+        folder.display()
+    )
 }
 
 /// Reports what was erased and is still stored. That is no damage.
@@ -72,6 +86,9 @@ fn repair(options: &RepairOptions) -> Result<(), Failure> {
     let log = OfflineLog::lock(&options.folder.path)?;
     let plan = log.plan_repair(&mut progress())?;
     print_plan(&plan, &options.folder.path)?;
+    if !plan.is_empty() && is_copy(&log) {
+        Output::new().line(&fill_again(&options.folder.path))?;
+    }
     if plan.is_empty() || options.dry_run || !confirm(options.yes)? {
         return Ok(());
     }

@@ -1,9 +1,10 @@
 //! The node's own copy of the log, brought to where it can follow the engine.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use carafe_cluster::{Belief, Engine, Plan, PlanError, State, begin_after};
-use carafe_log::{AppendAt, DiskLog, MemoryLog, OfflineLog, OpenError, Read};
+use carafe_log::{AppendAt, BoxFuture, DiskLog, MemoryLog, OfflineLog, OpenError, Read};
 use carafe_protocol::{Generation, Offset};
 use tracing::warn;
 
@@ -11,6 +12,7 @@ use crate::cli::HubOptions;
 use crate::cluster::engine::patiently;
 use crate::cluster::old_copies;
 use crate::failure::Failure;
+use crate::log_command::fill_again;
 use crate::settings;
 
 /// How often a node starts over because the engine has changed while it compared its log.
@@ -40,7 +42,7 @@ pub(super) async fn memory(
     for _ in 0..ATTEMPTS {
         let log = MemoryLog::with_generation(settings::memory_limits(options), begin.generation)
             .beginning_after(begin.after);
-        match compare(engine, &log, &belief).await? {
+        match compare(engine, &log, &belief).await?.map_err(Failure::failed)? {
             Plan::GoOn => return Ok(log),
             Plan::Clear { generation, after, .. } => begin = Begin { generation, after },
             Plan::GoBack { why, .. } => return Err(Failure::failed(why)),
@@ -49,21 +51,24 @@ pub(super) async fn memory(
     Err(Failure::failed(RESTLESS))
 }
 
-/// A log on disk. What does not agree with the engine is removed from it.
+/// A log on disk, and what completes when it fails. What does not agree with the engine is removed
+/// from it.
 pub(super) async fn disk(
     engine: &dyn Engine,
     log_folder: &Path,
     options: &HubOptions,
     mut begin: Begin,
     belief: &Belief,
-) -> Result<DiskLog, Failure> {
+) -> Result<(DiskLog, BoxFuture<'static, String>), Failure> {
     for _ in 0..ATTEMPTS {
         let folder = folder_of(log_folder, begin.generation);
         let log = open(&folder, options, begin)?;
-        match compare(engine, &log, belief).await? {
+        let plan = compare(engine, &log, belief).await?;
+        match plan.map_err(|error| Failure::failed(of_copy(&error, &folder)))? {
             Plan::GoOn => {
                 old_copies::name(log_folder, &folder);
-                return Ok(log);
+                let failure = log.failure();
+                return Ok((log, Box::pin(async move { of_copy(&failure.await, &folder) })));
             }
             Plan::GoBack { to, why } => {
                 warn!(%why, to = %to, "this node's log goes back to where the engine is");
@@ -93,15 +98,15 @@ async fn compare(
     engine: &dyn Engine,
     log: &(impl AppendAt + Read),
     belief: &Belief,
-) -> Result<Plan, Failure> {
-    let compared = patiently(|| async {
+) -> Result<Result<Plan, PlanError>, Failure> {
+    patiently(|| async {
         match belief.plan(engine, log).await {
             Ok(plan) => Ok(Ok(plan)),
             Err(PlanError::Engine(error)) => Err(error),
             Err(error) => Ok(Err(error)),
         }
-    });
-    compared.await?.map_err(Failure::failed)
+    })
+    .await
 }
 
 const RESTLESS: &str = "the engine of the cluster has changed again and again while this node \
@@ -118,13 +123,14 @@ fn open(folder: &Path, options: &HubOptions, begin: Begin) -> Result<DiskLog, Fa
         .with_supplied(begin.generation)
         .beginning_after(begin.after);
     DiskLog::open(folder, options).map_err(|error| match error {
-        OpenError::Damaged(_) => Failure::failed(format!(
-            "{error}; this is a copy of what the engine has: remove the folder {}, and the node \
-             fills it again",
-            folder.display()
-        )),
+        OpenError::Damaged(_) => Failure::failed(format!("{error}; {}", fill_again(folder))),
         error => Failure::failed(error),
     })
+}
+
+/// Why a copy cannot be used, and what helps if that lasts.
+fn of_copy(why: &impl Display, folder: &Path) -> String {
+    format!("{why}; if it fails again, {}", fill_again(folder))
 }
 
 /// Waits until the log may be opened again.

@@ -123,9 +123,9 @@ impl Cluster {
                 Ok(start_on(log, engine, hub, options, Box::pin(pending())).await)
             }
             LogPlace::Disk(folder) => {
-                let log = local::disk(&**engine, folder, hub, begin, belief).await?;
+                let (log, failure) = local::disk(&**engine, folder, hub, begin, belief).await?;
                 log.compact(hub.compact.clone());
-                let (failure, closed) = (Box::pin(log.failure()), log.closed());
+                let closed = log.closed();
                 tokio::spawn(log.answering());
                 let started = start_on(log, engine, hub, options, failure).await;
                 match &started {

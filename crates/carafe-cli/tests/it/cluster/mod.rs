@@ -7,6 +7,7 @@ mod clocks;
 mod command;
 mod compaction;
 mod crashes;
+mod damage;
 mod engine;
 mod entries;
 mod load;

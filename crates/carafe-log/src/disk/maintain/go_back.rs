@@ -17,6 +17,15 @@ use crate::disk::segment::rewrite::{copy_up_to, unfinished_name};
 use crate::disk::storage::Storage;
 
 impl OfflineLog {
+    /// Whether the log is one that is supplied, and so can be filled again when it is damaged.
+    ///
+    /// # Errors
+    /// When the disk fails, or no segment can be read.
+    pub fn is_supplied(&self) -> Result<bool, OpenError> {
+        let storage = &*self.storage;
+        Ok(is_supplied(storage, &files::segments(storage)?)? == Some(true))
+    }
+
     /// Removes all entries of a log that is supplied, whatever their state is. The next time, it
     /// begins as a new log. If this is interrupted, the oldest entries may be left.
     ///
@@ -62,17 +71,24 @@ impl OfflineLog {
 
 /// Checks that segments belong to a log that is supplied: no other log can get its entries again.
 fn check_supplied(storage: &dyn Storage, names: &[String]) -> Result<(), OpenError> {
+    match is_supplied(storage, names)? {
+        Some(false) => Err(OpenError::OtherLog { expected: None, found: None }),
+        Some(true) | None => Ok(()),
+    }
+}
+
+/// Whether segments belong to a log that is supplied. `None` if none has been written to.
+fn is_supplied(storage: &dyn Storage, names: &[String]) -> Result<Option<bool>, OpenError> {
     let mut damaged = None;
     for name in names.iter().rev() {
         match Segment::open(storage, name.clone()) {
-            Ok(Some(segment)) if segment.header.supplied => return Ok(()),
-            Ok(Some(_)) => return Err(OpenError::OtherLog { expected: None, found: None }),
+            Ok(Some(segment)) => return Ok(Some(segment.header.supplied)),
             Ok(None) => {}
             Err(OpenError::Damaged(what)) => damaged = Some(OpenError::Damaged(what)),
             Err(error) => return Err(error),
         }
     }
-    damaged.map_or(Ok(()), Err)
+    damaged.map_or(Ok(None), Err)
 }
 
 /// Removes segments, the newest first. So an undamaged log is left at any time.
