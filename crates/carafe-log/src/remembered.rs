@@ -17,15 +17,15 @@ use crate::{Clock, Entry, Erasures, IdempotencyKey};
 /// By how much the time of a commit may be behind that of one before it.
 const SKEW: Duration = Duration::from_secs(60 * 60);
 
-/// The time up to which nothing decides any more over what is supplied next. `None` if that is
-/// before 1970.
+/// The time up to which nothing decides any more over what is stored next.
 ///
 /// The commits that are supplied next may be older than the clock says: they may come late, and
 /// their times may go back.
-pub(crate) fn decides_since(clock: &Clock, key_window: Duration) -> Option<SystemTime> {
+pub(crate) fn decides_since(clock: &Clock, key_window: Duration) -> SystemTime {
     let last = clock.last_supplied();
     let last = last.map(|last| last.checked_sub(SKEW).unwrap_or(UNIX_EPOCH));
-    last.unwrap_or_else(|| clock.now()).checked_sub(key_window)
+    let newest = last.unwrap_or_else(|| clock.now());
+    newest.checked_sub(key_window).unwrap_or(UNIX_EPOCH)
 }
 
 /// Keys of trimmed entries. A key takes about 100 bytes, however long it is.

@@ -394,7 +394,7 @@ impl Read for DiskLog {
     }
 
     fn ended_topics(&self) -> usize {
-        let since = self.shared.decides_since();
+        let since = self.shared.trimmed_decides_since();
         self.shared.forget_life(self.shared.view().start().offset, since);
         self.shared.lifecycle().len()
     }
@@ -402,7 +402,7 @@ impl Read for DiskLog {
     fn remembered_keys(&self) -> usize {
         let mut remembered = self.shared.remembered();
         // Also while nothing is trimmed.
-        self.shared.decides_since().into_iter().for_each(|since| remembered.expire(since));
+        self.shared.trimmed_decides_since().into_iter().for_each(|since| remembered.expire(since));
         remembered.len()
     }
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::slice;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use carafe_protocol::{Offset, Position, Topic};
 
@@ -335,17 +335,16 @@ impl State {
     }
 
     pub(super) fn forget_what_decides_no_more(&mut self) {
-        let since = self.decides_since();
+        let since = self.trimmed_decides_since();
         self.lifecycle.trim(self.start.offset, since);
         if let Some(since) = since {
             self.remembered.expire(since);
         }
     }
 
-    /// The time up to which trimmed entries decide no more. `None` if no trimmed entry does.
-    fn decides_since(&self) -> Option<SystemTime> {
-        let since = || decides_since(&self.clock, self.limits.key_window).unwrap_or(UNIX_EPOCH);
-        self.supplied.then(since)
+    /// The time up to which trimmed entries decide no more. `None` if none ever does.
+    fn trimmed_decides_since(&self) -> Option<SystemTime> {
+        self.supplied.then(|| decides_since(&self.clock, self.limits.key_window))
     }
 
     pub(super) fn forget_key(&mut self, entry: &Entry) {

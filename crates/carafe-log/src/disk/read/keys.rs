@@ -18,7 +18,6 @@ use crate::disk::read::part::SegmentReader;
 use crate::disk::segment::hashed_texts::HashedTexts;
 use crate::disk::state::DiskShared;
 use crate::disk::view::{Place, View};
-use crate::remembered::decides_since;
 use crate::{Entry, IdempotencyKey, Publication, ReadError};
 
 /// A key is valid within its topic.
@@ -94,11 +93,6 @@ impl DiskShared {
     /// The time in milliseconds since 1970 after which stored keys are still remembered.
     pub(crate) fn known_since(&self, now: SystemTime) -> Option<u64> {
         milliseconds(now).checked_sub(codec::milliseconds(self.key_window))
-    }
-
-    /// The time in milliseconds since 1970 after which stored keys have to be kept.
-    pub(crate) fn keeps_keys_since(&self) -> Option<u64> {
-        decides_since(&self.clock, self.key_window).map(milliseconds)
     }
 
     /// The position of the entry that a publication of a batch repeats.

@@ -4,7 +4,6 @@ use carafe_protocol::{Offset, Topic, TopicMatcher};
 
 use crate::disk::format::index::{Ordinal, milliseconds, parts};
 use crate::disk::index::file::{IndexFile, SegmentIndex, unreadable};
-use crate::disk::read::keys::is_since;
 use crate::disk::read::latest::LatestSearch;
 use crate::disk::read::part::SegmentReader;
 use crate::disk::read::selection::{Partial, Selection};
@@ -31,8 +30,8 @@ pub(crate) struct Superseded {
     newest: Vec<Offset>,
     /// Events after this were not looked at.
     up_to: Offset,
-    /// Keys of events after this time, in milliseconds since 1970, are still remembered.
-    keys_since: Option<u64>,
+    /// Keys of events after this time, in milliseconds since 1970, still decide.
+    decides_since: u64,
 }
 
 impl Superseded {
@@ -60,8 +59,9 @@ impl Superseded {
         }
         newest.sort_unstable();
         newest.dedup();
-        let keys_since = shared.keeps_keys_since();
-        Ok(Some(Self { compacted: Wanted::new(matchers.to_vec()), newest, up_to, keys_since }))
+        let decides_since = milliseconds(shared.decides_since());
+        let compacted = Wanted::new(matchers.to_vec());
+        Ok(Some(Self { compacted, newest, up_to, decides_since }))
     }
 
     /// How many bytes of a segment have the events that [`apply`](Self::apply) would empty. Fewer,
@@ -101,7 +101,7 @@ impl Superseded {
         if !has_compacted {
             return Ok(None);
         }
-        if is_since(file.counts().summary.newest, self.keys_since) {
+        if file.counts().summary.newest > self.decides_since {
             for part in parts(0..file.counts().topic_keys, ROWS) {
                 let keys = file.keys(part)?;
                 keys.into_iter().for_each(|(_, ordinal)| staying.set(ordinal));
@@ -118,7 +118,7 @@ impl Superseded {
     pub(crate) fn apply(&self, entry: Entry) -> Entry {
         let publication = &entry.publication;
         let is_known_by_key =
-            publication.key().is_some() && is_since(milliseconds(entry.time), self.keys_since);
+            publication.key().is_some() && milliseconds(entry.time) > self.decides_since;
         // An event with another topic, which is not compacted, stays.
         let is_compacted = |publication: &Publication| {
             let mut budget = Budget::turn();

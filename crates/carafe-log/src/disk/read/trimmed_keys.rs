@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::ReadError;
 use crate::disk::format::index::milliseconds;
@@ -15,22 +15,27 @@ use crate::disk::view::Place;
 use crate::remembered::decides_since;
 
 impl DiskShared {
-    /// The time up to which trimmed entries decide no more over what is supplied. `None` if no
-    /// trimmed entry ever does.
-    pub(crate) fn decides_since(&self) -> Option<SystemTime> {
-        let since = || decides_since(&self.clock, self.key_window).unwrap_or(UNIX_EPOCH);
-        self.supplied.then(since)
+    /// The time up to which entries decide no more over what is stored next.
+    pub(crate) fn decides_since(&self) -> SystemTime {
+        decides_since(&self.clock, self.key_window)
+    }
+
+    /// The same of entries that are trimmed. `None` if none of these ever decides, since the log is
+    /// not supplied.
+    pub(crate) fn trimmed_decides_since(&self) -> Option<SystemTime> {
+        self.supplied.then(|| self.decides_since())
     }
 
     /// Whether keys of a segment may decide over what is supplied after it is removed.
     pub(crate) fn has_deciding_keys(&self, oldest: &Sealed) -> bool {
-        self.decides_since().is_some_and(|since| oldest.summary.newest > milliseconds(since))
+        self.trimmed_decides_since()
+            .is_some_and(|since| oldest.summary.newest > milliseconds(since))
     }
 
     /// Remembers the keys of the oldest segment, which is about to be removed, as far as they
     /// decide over what is supplied.
     pub(crate) fn remember_keys(&self, oldest: &Arc<Sealed>) -> io::Result<()> {
-        let Some(since) = self.decides_since() else { return Ok(()) };
+        let Some(since) = self.trimmed_decides_since() else { return Ok(()) };
         let view = {
             // An erasure is in this view, or it is noted for the keys that are read in it.
             let state = self.state();
@@ -73,7 +78,7 @@ impl DiskShared {
             return Ok(());
         }
         let oldest = view.span().oldest.map(|oldest| self.entry_at(&view, oldest.offset));
-        let since = self.decides_since().unwrap_or(UNIX_EPOCH);
+        let since = self.decides_since();
         let lacks = oldest.transpose()?.flatten().is_none_or(|oldest| oldest.time > since);
         self.lacks_keys.store(lacks, Ordering::Relaxed);
         Ok(())

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, MutexGuard};
 
 use crate::clock_reading::{Reading, duration};
+use crate::disk::format::index::milliseconds;
 use crate::disk::segment::sealed::Sealed;
 use crate::disk::state::{Active, State};
 use crate::disk::storage::not_full;
@@ -37,7 +38,8 @@ impl Writer {
         let Some(oldest) = &self.shared.state().sealed.front().cloned() else { return Ok(()) };
         // Before a view is without them. If removing fails, they are added again.
         self.key_reading.finish(&self.shared, oldest)?;
-        let (storage, decides_since) = (&*self.shared.storage, self.shared.decides_since());
+        let storage = &*self.shared.storage;
+        let decides_since = self.shared.trimmed_decides_since();
         // The view first: a reader that loads it from now on does not find the segment, and one
         // with an older view has the file open or gets `Trimmed`.
         self.shared.change(|state| Arc::make_mut(&mut state.sealed).pop_front());
@@ -98,10 +100,9 @@ impl Writer {
         sealed + more > self.options.bytes
     }
 
-    /// The time after which entries decide over what is supplied next, in milliseconds since 1970.
-    fn keeps_since(&self) -> u64 {
-        // Without a time, all do.
-        self.shared.keeps_keys_since().unwrap_or(0)
+    /// The time up to which entries decide no more, in milliseconds since 1970.
+    fn decides_since(&self) -> u64 {
+        milliseconds(self.shared.decides_since())
     }
 
     fn beyond(&self, now: Reading) -> Option<(Arc<Sealed>, Verdict)> {
@@ -116,7 +117,7 @@ impl Writer {
         let verdict = if is_over {
             Verdict::Aged
         } else {
-            self.ages.judge(state.seen(), now, || self.keeps_since())
+            self.ages.judge(state.seen(), now, || self.decides_since())
         };
         (verdict != Verdict::Kept).then(|| (Arc::clone(oldest), verdict))
     }
@@ -132,7 +133,7 @@ impl Writer {
         let aged = {
             let state = self.shared.state();
             let active = [state.active.seen()].into_iter();
-            let verdict = || self.ages.judge(active, now, || self.keeps_since());
+            let verdict = || self.ages.judge(active, now, || self.decides_since());
             state.active.index.entries() > 0 && verdict() != Verdict::Kept
         };
         if !aged {
