@@ -6,6 +6,8 @@
 //! - The dispatcher's inbox in the hub counts these subscribers, and the subscription of each group
 //!   counts as no stream. A subscriber that replays is a subscription of its own. So the hub's
 //!   number of streams is right at any time.
+//! - The cursor of a group is not beyond the ring. Nor is a member of a group that waits: a
+//!   subscriber that joins is at the tail of the ring.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,8 +92,10 @@ impl Roster {
             return;
         }
         let found = find_group(&self.hub, self.dispatcher, &self.groups, &mut replaying.frames);
-        let Some((group_id, ahead_to)) = found else {
-            return self.schedule.push(Turn::Subscriber(id));
+        let (group_id, ahead_to) = match found {
+            Found::Group(group_id, ahead_to) => (group_id, ahead_to),
+            Found::MoreToDo => return self.schedule.push(Turn::Subscriber(id)),
+            Found::AheadOfRing => return,
         };
         let (last_sent, sent) = (replaying.last_sent(), replaying.sent);
         let group = self.groups.get(group_id);
@@ -259,31 +263,44 @@ impl Drop for Roster {
     }
 }
 
-/// The group for a subscription that has caught up. If the group is new, this is the ID that it
-/// will have. And the position of the subscription, if that is ahead of the group's. `None` if the
-/// subscription has not caught up, or has to end.
+/// What `find_group` has found for a subscription that waits.
+enum Found {
+    /// Its group; if that is new, the ID that it will have. And the position of the subscription,
+    /// if that is ahead of the group's.
+    Group(GroupId, Option<Box<Position>>),
+    /// Something has come for it since, or it has to end.
+    MoreToDo,
+    /// It resumes after an entry that the log is about to pass on. A group waits where the ring
+    /// ends, and would send it that entry. So it waits by itself.
+    AheadOfRing,
+}
+
+/// Finds the group for a subscription that waits.
 fn find_group(
     hub: &HubInner,
     dispatcher: DispatcherId,
     groups: &Groups,
     frames: &mut Frames,
-) -> Option<(GroupId, Option<Box<Position>>)> {
+) -> Found {
     let Registration { id, cursor, .. } = &mut frames.subscription.registration;
     // Declared before the lock guard, and so dropped after it.
     let (has_caught_up, _waiter);
     let mut state = hub.state();
+    if cursor.position.offset > state.core.tail().offset {
+        return Found::AheadOfRing;
+    }
     (has_caught_up, _waiter) = state.has_caught_up(*id, cursor);
     if !has_caught_up {
-        return None;
+        return Found::MoreToDo;
     }
     state.wakeups.inbox(dispatcher).add_member();
     let Some(known) = groups.find(&cursor.interest, frames.format, frames.heartbeat) else {
         state.wakeups.become_group(*id, dispatcher, groups.next_id());
-        return Some((groups.next_id(), None));
+        return Found::Group(groups.next_id(), None);
     };
     let group_waits =
         groups.get(known).is_some_and(|group| state.wakeups.is_waiting(group.registration().id));
-    Some((known, (!group_waits).then(|| Box::new(cursor.position))))
+    Found::Group(known, (!group_waits).then(|| Box::new(cursor.position)))
 }
 
 /// A subscription of its own for a member that has everything up to `position`.

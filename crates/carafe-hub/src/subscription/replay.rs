@@ -36,6 +36,14 @@ pub(crate) struct ReplayBlock {
 }
 
 impl ReplayBlock {
+    /// Leaves out what is after a position, which is one that the reader does not have yet.
+    fn end_at(&mut self, position: Position) {
+        if self.up_to.offset > position.offset {
+            self.entries.retain(|entry| entry.offset() <= position.offset);
+            self.up_to = position;
+        }
+    }
+
     /// Applies the erasures that have come since the block was read. If there were too many, it
     /// returns `false`, and the block has to be read again.
     pub(crate) fn apply_erasures(&mut self, recent: &RecentErasures) -> bool {
@@ -43,7 +51,8 @@ impl ReplayBlock {
     }
 }
 
-/// Reads a block of the log when the client gets a permit.
+/// Reads a block of the log when the client gets a permit. It ends with the ring: the log may have
+/// entries that it is about to pass on, and groups wait where the ring ends.
 pub(crate) fn read_block(
     hub: Arc<HubInner>,
     client: Option<Client>,
@@ -57,6 +66,8 @@ pub(crate) fn read_block(
         // Before the log is asked: it applies the erasures up to here.
         let erasures = hub.erasures.stamp();
         let block = hub.log.read(after, matchers, BLOCK_LIMIT).await?;
-        Ok(ReplayBlock { entries: block.entries.into(), up_to: block.up_to, erasures })
+        let mut block = ReplayBlock { entries: block.entries.into(), up_to: block.up_to, erasures };
+        block.end_at(hub.state().core.tail());
+        Ok(block)
     })
 }

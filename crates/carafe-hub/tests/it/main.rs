@@ -15,6 +15,7 @@ mod erasing;
 mod fixture;
 mod gaps;
 mod ids;
+mod lagging;
 mod latest;
 mod leaks;
 mod limits;

@@ -1,20 +1,21 @@
 //! A log that counts its reads while a hub uses it, and can be made to fail.
 
+use std::collections::VecDeque;
 use std::future::ready;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use carafe_log::{
-    Access, Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, ExternalId, Find,
-    Followed, Follower, Latest, LatestQuery, MemoryLog, Picked, Publication, Read, ReadError, Span,
-    TopicState,
+    Access, Append, AppendError, Appended, Block, BlockLimit, BoxFuture, Clock, Entry, ExternalId,
+    Find, Followed, Follower, Latest, LatestQuery, MemoryLog, Picked, Publication, Read, ReadError,
+    Span, TopicState,
 };
 use carafe_protocol::{Offset, Position, Topic, TopicMatcher};
 use tokio::sync::Semaphore;
 
 /// A log in memory behind a hub, shared with the test.
 #[derive(Clone)]
-pub(crate) struct Spy(std::sync::Arc<Watched>);
+pub(crate) struct Spy(Arc<Watched>);
 
 struct Watched {
     log: MemoryLog,
@@ -30,6 +31,14 @@ struct Watched {
     /// How the log catches up with other nodes.
     catch_up: Mutex<CatchUp>,
     catch_ups: AtomicUsize,
+    lag: Arc<Mutex<Lag>>,
+}
+
+/// The follower of the log, and the entries that are held back from it.
+#[derive(Default)]
+struct Lag {
+    follower: Option<Follower>,
+    held: Option<VecDeque<Arc<Entry>>>,
 }
 
 type CatchUp = Box<dyn Fn() -> BoxFuture<'static, Result<(), ReadError>> + Send>;
@@ -48,6 +57,7 @@ impl Spy {
             held: AtomicBool::new(false),
             catch_up: Mutex::new(Box::new(|| Box::pin(ready(Ok(()))))),
             catch_ups: none(),
+            lag: Arc::default(),
         };
         Self(watched.into())
     }
@@ -87,6 +97,26 @@ impl Spy {
     /// How often the log was asked to catch up.
     pub(crate) fn catch_ups(&self) -> usize {
         self.0.catch_ups.load(Ordering::SeqCst)
+    }
+
+    /// Holds entries back from the hub from now on: readers of the log have them before.
+    pub(crate) fn hold_entries(&self) {
+        self.0.lag.lock().unwrap().held.get_or_insert_default();
+    }
+
+    /// Passes this many of the entries on that are held back.
+    pub(crate) fn let_entries_go(&self, count: usize) {
+        let mut lag = self.0.lag.lock().unwrap();
+        let Some(held) = &mut lag.held else { return };
+        let entries: Vec<_> = held.drain(..count.min(held.len())).collect();
+        lag.pass(&entries);
+    }
+
+    /// Passes all entries on, also those that come.
+    pub(crate) fn hold_no_entries(&self) {
+        let mut lag = self.0.lag.lock().unwrap();
+        let entries: Vec<_> = lag.held.take().into_iter().flatten().collect();
+        lag.pass(&entries);
     }
 
     /// Makes the next read fail, once.
@@ -205,6 +235,25 @@ impl Read for Spy {
     }
 
     fn follow(&self, recent: usize, follower: Follower) -> Followed {
-        self.log().follow(recent, follower)
+        let lag = Arc::clone(&self.0.lag);
+        lag.lock().unwrap().follower = Some(follower);
+        self.log().follow(recent, Box::new(move |entries| lag.lock().unwrap().take(entries)))
+    }
+}
+
+impl Lag {
+    fn take(&mut self, entries: &[Arc<Entry>]) {
+        match &mut self.held {
+            Some(held) => held.extend(entries.iter().cloned()),
+            None => self.pass(entries),
+        }
+    }
+
+    fn pass(&self, entries: &[Arc<Entry>]) {
+        if let Some(follower) = &self.follower
+            && !entries.is_empty()
+        {
+            follower(entries);
+        }
     }
 }
