@@ -16,8 +16,8 @@ pub(super) enum Asked {
     Tail,
 }
 
-/// Since when requests fail. Each kind counts by itself: a server that was cut off as the leader
-/// tells its state for some time, and stores and delivers nothing.
+/// Since when the requests of a connection fail. Each kind counts by itself: a server that was cut
+/// off as the leader tells its state for some time, and stores and delivers nothing.
 #[derive(Debug, Default)]
 pub(super) struct Failing([Option<Instant>; 4]);
 
@@ -29,11 +29,7 @@ impl Failing {
             *since = None;
             return false;
         }
-        let is_useless = now.duration_since(*since.get_or_insert(now)) >= USELESS;
-        if is_useless {
-            *self = Self::default();
-        }
-        is_useless
+        now.duration_since(*since.get_or_insert(now)) >= USELESS
     }
 }
 
@@ -62,13 +58,5 @@ mod tests {
         let now_and_then = [(Asked::Append, false), (Asked::Append, true)];
         assert_eq!(given_up(&now_and_then), None);
         assert_eq!(given_up(&[(Asked::State, true), (Asked::Tail, true)]), None);
-    }
-
-    #[test]
-    fn the_next_server_begins_without_failures() {
-        let (mut failing, now) = (Failing::default(), Instant::now());
-        let later = now + USELESS;
-        assert!(!failing.note(Asked::Get, false, now) && !failing.note(Asked::Tail, false, now));
-        assert!(failing.note(Asked::Tail, false, later) && !failing.note(Asked::Get, false, later));
     }
 }

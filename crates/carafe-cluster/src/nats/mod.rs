@@ -96,8 +96,7 @@ impl NatsEngine {
         }
     }
 
-    async fn ask_state(&self) -> Result<State, EngineError> {
-        let session = self.sessions.get().await?;
+    async fn ask_state(&self, session: Session) -> Result<State, EngineError> {
         let info = self.info(&session).await?;
         if !info.is_of_majority() {
             return Err(unavailable("the leader of the stream hears from too few servers"));
@@ -112,8 +111,7 @@ impl NatsEngine {
         })
     }
 
-    async fn store(&self, message: Message) -> Result<u64, EngineError> {
-        let session = self.sessions.get().await?;
+    async fn store(&self, session: Session, message: Message) -> Result<u64, EngineError> {
         let Known { subject, payload } = self.known(&session).await?;
         if message.payload.len() > payload {
             return Err(EngineError::Refused(format!("a message may have {payload} bytes")));
@@ -133,8 +131,11 @@ impl NatsEngine {
         Ok(stored?)
     }
 
-    async fn read(&self, message: GetMessage) -> Result<Option<Stored>, EngineError> {
-        let session = self.sessions.get().await?;
+    async fn read(
+        &self,
+        session: Session,
+        message: GetMessage,
+    ) -> Result<Option<Stored>, EngineError> {
         let subject = format!("$JS.API.STREAM.MSG.GET.{}", self.url.stream);
         let got = call(&session, subject, &message, ATTEMPT).await;
         match got {
@@ -144,14 +145,12 @@ impl NatsEngine {
         }
     }
 
-    async fn read_from(&self, from: u64) -> Result<Option<Stored>, EngineError> {
-        let session = self.sessions.get().await?;
+    async fn read_from(&self, session: Session, from: u64) -> Result<Option<Stored>, EngineError> {
         let subject = self.known(&session).await?.subject;
-        self.read(GetMessage { seq: from, next_by_subj: Some(subject) }).await
+        self.read(session, GetMessage { seq: from, next_by_subj: Some(subject) }).await
     }
 
-    async fn follow(&self, from: u64) -> Result<Box<dyn Tail>, EngineError> {
-        let session = self.sessions.get().await?;
+    async fn follow(&self, session: Session, from: u64) -> Result<Box<dyn Tail>, EngineError> {
         // A consumer would wait for its first message without a word.
         let last = self.info(&session).await?.state.last_seq;
         if from > last + 1 {
@@ -176,15 +175,26 @@ fn known_of(session: &Session, info: &StreamInfo) -> Known {
 }
 
 impl NatsEngine {
-    /// Gives up after [`ATTEMPT`], also while a connection is made.
-    async fn within<T>(
+    /// Makes a request on the connection of the moment. Gives up after [`ATTEMPT`], also while a
+    /// connection is made.
+    async fn within<T, F>(
         &self,
         kind: Asked,
-        request: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
+        request: impl FnOnce(Session) -> F,
+    ) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, EngineError>>,
+    {
+        let mut asked = None;
+        let request = async {
+            let session = self.sessions.get().await?;
+            request(asked.insert(session).clone()).await
+        };
         let answer = timeout(ATTEMPT, request).await;
         let answer = answer.unwrap_or_else(|_| Err(unavailable("no server answers in time")));
-        self.sessions.note(kind, !matches!(answer, Err(EngineError::Unavailable(_))));
+        if let Some(session) = asked {
+            session.note(kind, !matches!(answer, Err(EngineError::Unavailable(_))));
+        }
         answer
     }
 }
@@ -195,24 +205,24 @@ impl Engine for NatsEngine {
     }
 
     fn state(&self) -> BoxFuture<'_, Result<State, EngineError>> {
-        Box::pin(self.within(Asked::State, self.ask_state()))
+        Box::pin(self.within(Asked::State, |session| self.ask_state(session)))
     }
 
     fn append(&self, message: Message) -> BoxFuture<'_, Result<u64, EngineError>> {
-        Box::pin(self.within(Asked::Append, self.store(message)))
+        Box::pin(self.within(Asked::Append, |session| self.store(session, message)))
     }
 
     fn get(&self, sequence: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>> {
         let message = GetMessage { seq: sequence, next_by_subj: None };
-        Box::pin(self.within(Asked::Get, self.read(message)))
+        Box::pin(self.within(Asked::Get, |session| self.read(session, message)))
     }
 
     fn first_from(&self, from: u64) -> BoxFuture<'_, Result<Option<Stored>, EngineError>> {
-        Box::pin(self.within(Asked::Get, self.read_from(from)))
+        Box::pin(self.within(Asked::Get, move |session| self.read_from(session, from)))
     }
 
     fn tail(&self, from: u64) -> BoxFuture<'_, Result<Box<dyn Tail>, EngineError>> {
-        Box::pin(self.within(Asked::Tail, self.follow(from)))
+        Box::pin(self.within(Asked::Tail, move |session| self.follow(session, from)))
     }
 }
 
@@ -235,8 +245,8 @@ impl Setup for NatsEngine {
         requirements: Requirements,
     ) -> BoxFuture<'_, Result<Vec<Finding>, EngineError>> {
         Box::pin(async move {
-            let session = self.within(Asked::State, self.sessions.get()).await?;
-            let info = self.info(&session).await?;
+            let asked = async |session: Session| Ok((self.info(&session).await?, session));
+            let (info, session) = self.within(Asked::State, asked).await?;
             let Known { subject, payload } = known_of(&session, &info);
             let server = checks::Server {
                 version: session.client.server_info().version,

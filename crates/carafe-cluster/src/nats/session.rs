@@ -40,6 +40,7 @@ pub(super) struct Session {
     pub(super) client: Client,
     lost: Arc<watch::Sender<bool>>,
     pub(super) denials: Denials,
+    failing: Arc<Mutex<Failing>>,
     /// How many messages were sent, and the number of the last one that has an answer.
     sent: Arc<AtomicU64>,
     answered: Arc<watch::Sender<u64>>,
@@ -62,7 +63,8 @@ impl Session {
         let client = options.connect(server).await.map_err(|error| connect_error(&error))?;
         tracing::info!(server = client.server_info().server_name, "connected to NATS");
         let (sent, answered) = (Arc::default(), Arc::new(watch::Sender::new(0)));
-        Ok(Self { client, lost, denials, sent, answered })
+        let failing = Arc::default();
+        Ok(Self { client, lost, denials, failing, sent, answered })
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -73,6 +75,14 @@ impl Session {
     pub(super) async fn lost(&self) {
         // The sender is part of `self`.
         let _ = self.lost.subscribe().wait_for(|lost| *lost).await;
+    }
+
+    /// A request on this connection has an answer, or none.
+    pub(super) fn note(&self, kind: Asked, is_answered: bool) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.note(kind, is_answered, Instant::now()) {
+            self.give_up();
+        }
     }
 
     /// Gives the connection up, although it lives.
@@ -188,7 +198,6 @@ fn connect_error(error: &ConnectError) -> EngineError {
 pub(super) struct Sessions {
     url: Arc<ClusterUrl>,
     current: Mutex<Attempt>,
-    failing: Mutex<Failing>,
     /// The server that is tried first, among those of the URL. Nodes begin at any, and go round.
     next: Arc<AtomicUsize>,
 }
@@ -201,7 +210,7 @@ impl Sessions {
         let none = Some(Err(unavailable("there is no connection yet")));
         let current = Mutex::new(watch::channel(none).1);
         let next = Arc::new(AtomicUsize::new(rand::random_range(0..url.servers.len().max(1))));
-        Self { url: Arc::new(url), current, failing: Mutex::default(), next }
+        Self { url: Arc::new(url), current, next }
     }
 
     pub(super) async fn get(&self) -> Result<Session, EngineError> {
@@ -209,17 +218,6 @@ impl Sessions {
         let outcome = attempt.wait_for(Option::is_some).await;
         let outcome = outcome.ok().and_then(|outcome| outcome.clone());
         outcome.unwrap_or_else(|| Err(unavailable("connecting was interrupted")))
-    }
-
-    /// A request has an answer, or none.
-    pub(super) fn note(&self, kind: Asked, is_answered: bool) {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        if failing.note(kind, is_answered, Instant::now()) {
-            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(Ok(session)) = &*current.borrow() {
-                session.give_up();
-            }
-        }
     }
 
     /// The next request makes another connection, to the next server.

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use carafe_cluster::{ClusterUrl, Created, EngineError, Setup, Tail};
+use carafe_cluster::{ATTEMPT, ClusterUrl, Created, EngineError, Setup, Tail};
 use carafe_testing::nats::{self, NatsServers};
 use carafe_testing::process::{free_address, from_env};
 use rustix::process::Signal;
-use tokio::time::timeout;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
 
 use crate::servers::{
     PATIENCE, append, connect, engine, eventually, message, read, requirements, start, tail, text,
-    texts, with,
+    texts, url, with,
 };
 
 /// Whatever the tail has delivered before, it ends with an error.
@@ -76,6 +77,32 @@ async fn a_frozen_server_is_unavailable_and_stores_what_was_sent_again_once() {
     assert_eq!(eventually("the server goes on", goes_on).await, 2);
     assert_eq!(append(&engine, "after").await, 3);
     assert_eq!(texts(&read(&engine, 1, 3).await), ["before", "sent again", "after"]);
+}
+
+/// A connection is given up when it fails for some seconds, and not for what another one did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_kept_although_the_one_before_has_failed() {
+    if !nats::is_here("a_connection_is_kept_although_the_one_before_has_failed") {
+        return;
+    }
+    let servers = start(1, "").await;
+    // It stores, and says so to nobody.
+    let silent = json!({ "name": "EVENTS", "subjects": ["carafe.EVENTS"], "no_ack": true });
+    with(&servers, move |servers| servers.create_stream(&silent)).await;
+    let engine = connect(url(&servers, "EVENTS")).await;
+    let unknown = async || {
+        let unknown = engine.append(message("unknown")).await;
+        assert!(matches!(unknown, Err(EngineError::Unavailable(_))), "{unknown:?}");
+    };
+    unknown().await;
+    engine.renew();
+    let mut live = tail(&engine, 1).await;
+    sleep(ATTEMPT).await;
+    unknown().await;
+    for _ in 0..3 {
+        let lives = timeout(PATIENCE, live.next()).await.unwrap();
+        assert!(lives.is_ok(), "{lives:?}");
+    }
 }
 
 /// One of the servers that a URL names is enough.
