@@ -46,6 +46,7 @@ mod disk_error;
 mod entry;
 mod erasures;
 mod grant;
+mod key_table;
 mod kind;
 mod latest;
 mod lifecycle;

@@ -6,12 +6,12 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carafe_protocol::{Offset, Position, Topic};
 
 use crate::erasures::has_content;
+use crate::key_table::KeyTable;
 use crate::{Clock, Entry, Erasures, IdempotencyKey};
 
 /// By how much the time of a commit may be behind that of one before it.
@@ -28,14 +28,20 @@ pub(crate) fn decides_since(clock: &Clock, key_window: Duration) -> SystemTime {
     newest.checked_sub(key_window).unwrap_or(UNIX_EPOCH)
 }
 
+/// The time of an entry up to which neither it nor any entry before it decides any more: those may
+/// be younger than it.
+pub(crate) fn settled_up_to(clock: &Clock, key_window: Duration) -> SystemTime {
+    decides_since(clock, key_window).checked_sub(SKEW).unwrap_or(UNIX_EPOCH)
+}
+
 /// Keys of trimmed entries. A key takes about 100 bytes, however long it is.
 #[derive(Default)]
 pub(crate) struct Remembered {
     hashes: Hashes,
-    keys: HashMap<Hash, Trimmed>,
-    /// The topics of those that have several.
-    topics: HashMap<Hash, Arc<[Topic]>>,
-    /// The offsets of all, in order. An older entry may have the key of a newer one.
+    keys: KeyTable<Hash, Trimmed>,
+    /// The topics of those entries that have several.
+    topics: HashMap<Offset, Box<[Topic]>>,
+    /// The offsets of all entries, in order.
     order: VecDeque<(Offset, Hash)>,
     /// What was erased since.
     erasures: Erasures,
@@ -67,50 +73,58 @@ struct Trimmed {
     has_content: bool,
 }
 
+impl Trimmed {
+    /// Whether erasures erase it. `topics` has the topics of entries that have several.
+    fn is_erased(
+        &self,
+        erasures: &Erasures,
+        topic: &Topic,
+        topics: &HashMap<Offset, Box<[Topic]>>,
+    ) -> bool {
+        let is_erased = || {
+            let others = topics.get(&self.position.offset).map_or(&[][..], |topics| topics);
+            erasures.cover(self.position, [topic].into_iter().chain(others))
+        };
+        self.has_content && !erasures.is_empty() && is_erased()
+    }
+}
+
 impl Remembered {
-    /// Takes the key of an entry that is trimmed, and that is newer than those before.
+    /// Takes the key of an entry that is trimmed. It may come again, and events of the hub may come
+    /// before older entries.
     pub(crate) fn add(&mut self, entry: &Entry) {
-        let publication = &entry.publication;
-        let Some(key) = publication.key() else { return };
-        let hash = self.hashes.of(publication.topic(), key);
+        let (publication, offset) = (&entry.publication, entry.offset());
+        let (topic, Some(key)) = (publication.topic(), publication.key()) else { return };
+        let at = self.order.partition_point(|(known, _)| *known < offset);
+        if self.order.get(at).is_some_and(|(known, _)| *known == offset) {
+            return;
+        }
+        let hash = self.hashes.of(topic, key);
+        self.order.insert(at, (offset, hash));
+        if publication.topics().nth(1).is_some() {
+            self.topics.insert(offset, publication.topics().cloned().collect());
+        }
         let has_content = has_content(publication);
         let trimmed = Trimmed { position: entry.position, time: entry.time, has_content };
-        self.keys.insert(hash, trimmed);
-        self.order.push_back((entry.offset(), hash));
-        if publication.topics().nth(1).is_some() {
-            self.topics.insert(hash, publication.topics().cloned().collect());
-        } else {
-            self.topics.remove(&hash);
-        }
+        let (topics, erasures) = (&self.topics, &self.erasures);
+        self.keys.add(hash, offset, trimmed, |_, known| known.is_erased(erasures, topic, topics));
     }
 
-    /// The position and the time of the entry that has a key, unless it was erased since.
+    /// The position and the time of the entry that has a key, unless it was erased since, or
+    /// `erasures` erase it.
     pub(crate) fn find(
         &self,
         topic: &Topic,
         key: &IdempotencyKey,
-    ) -> Option<(Position, SystemTime)> {
-        let found = self.keys.get(&self.hashes.of(topic, key))?;
-        let is_free = self.is_erased_by(&self.erasures, topic, key);
-        (!is_free).then_some((found.position, found.time))
-    }
-
-    /// Whether erasures free a key.
-    pub(crate) fn is_erased_by(
-        &self,
         erasures: &Erasures,
-        topic: &Topic,
-        key: &IdempotencyKey,
-    ) -> bool {
-        if erasures.is_empty() {
-            return false;
-        }
+    ) -> Option<(Position, SystemTime)> {
         let hash = self.hashes.of(topic, key);
-        let Some(known) = self.keys.get(&hash).filter(|known| known.has_content) else {
-            return false;
-        };
-        let others = self.topics.get(&hash).map_or(&[][..], |topics| topics);
-        erasures.cover(known.position, [topic].into_iter().chain(others))
+        let is_erased_by =
+            |erasures, known: &Trimmed| known.is_erased(erasures, topic, &self.topics);
+        let is_erased =
+            |known: &Trimmed| is_erased_by(&self.erasures, known) || is_erased_by(erasures, known);
+        let mut known = self.keys.of(&hash).map(|(_, known)| known);
+        known.find(|known| !is_erased(known)).map(|known| (known.position, known.time))
     }
 
     /// Keys are about to be read, or were read: what is erased meanwhile counts for them.
@@ -128,14 +142,11 @@ impl Remembered {
     /// Forgets what is as old as this, or older.
     pub(crate) fn expire(&mut self, since: SystemTime) {
         while let Some((offset, hash)) = self.order.front() {
-            let known = self.keys.get(hash).filter(|known| known.position.offset == *offset);
-            if known.is_some_and(|known| known.time > since) {
+            if self.keys.of(hash).any(|(at, known)| at == *offset && known.time > since) {
                 break;
             }
-            if known.is_some() {
-                self.keys.remove(hash);
-                self.topics.remove(hash);
-            }
+            self.keys.remove(hash, *offset);
+            self.topics.remove(offset);
             self.order.pop_front();
         }
         self.trim_erasures();
@@ -156,7 +167,7 @@ impl Remembered {
 
     /// The number of keys and erasures.
     pub(crate) fn len(&self) -> usize {
-        self.keys.len() + self.erasures.len()
+        self.order.len() + self.erasures.len()
     }
 }
 
@@ -185,7 +196,9 @@ mod tests {
     }
 
     fn found(remembered: &Remembered, to: &str, with: &str) -> Option<Offset> {
-        remembered.find(&topic(to), &key(with)).map(|(position, _)| position.offset)
+        remembered
+            .find(&topic(to), &key(with), &Erasures::default())
+            .map(|(position, _)| position.offset)
     }
 
     #[test]
@@ -217,6 +230,40 @@ mod tests {
     }
 
     #[test]
+    fn an_older_entry_has_the_key_of_a_newer_one_that_is_erased() {
+        let mut remembered = Remembered::default();
+        let alternate = keyed(1, "a", "k").publication.with_alternates([topic("b")]);
+        remembered.add(&at(1, alternate));
+        remembered.add(&keyed(5, "a", "k"));
+        remembered.erase(&at(9, Publication::erase(topic("a"), Erase::One(5))));
+        assert_eq!(found(&remembered, "a", "k"), Some(1));
+        let mut of_commit = Erasures::default();
+        of_commit.add(&at(10, Publication::erase(topic("b"), Erase::Before)));
+        assert_eq!(remembered.find(&topic("a"), &key("k"), &of_commit), None);
+        remembered.add(&keyed(11, "a", "k"));
+        assert_eq!(found(&remembered, "a", "k"), Some(11));
+        remembered.expire(UNIX_EPOCH + Duration::from_secs(11));
+        assert_eq!(remembered.len(), 0);
+        assert!(remembered.keys.is_empty() && remembered.topics.is_empty());
+    }
+
+    #[test]
+    fn keys_come_in_any_order_and_more_than_once() {
+        let mut remembered = Remembered::default();
+        for offset in [50, 200, 51, 200, 50] {
+            remembered.add(&keyed(offset, "a", &offset.to_string()));
+        }
+        let erasure = Publication::erase(topic("a"), Erase::One(51));
+        remembered.erase(&at(201, erasure));
+        assert_eq!(remembered.len(), 3 + 1);
+        remembered.expire(UNIX_EPOCH + Duration::from_secs(50));
+        assert_eq!(found(&remembered, "a", "51"), None, "its erasure is not forgotten before it");
+        assert_eq!(found(&remembered, "a", "200"), Some(200));
+        remembered.expire(UNIX_EPOCH + Duration::from_secs(200));
+        assert_eq!(remembered.len(), 0);
+    }
+
+    #[test]
     fn an_erasure_frees_keys_of_its_topics_and_event_alone() {
         let mut remembered = Remembered::default();
         let erasure = Publication::erase(topic("a"), Erase::Before).with_key(key("erasure"));
@@ -229,7 +276,7 @@ mod tests {
         let erasure = at(8, Publication::erase(topic("a"), Erase::Before));
         let mut of_commit = Erasures::default();
         of_commit.add(&erasure);
-        assert!(remembered.is_erased_by(&of_commit, &topic("b"), &key("k")));
+        assert_eq!(remembered.find(&topic("b"), &key("k"), &of_commit), None);
         assert_eq!(found(&remembered, "b", "k"), Some(3), "only within the commit");
         remembered.erase(&erasure);
         remembered.erase(&at(9, Publication::erase(topic("c"), Erase::One(4))));

@@ -160,6 +160,7 @@ macro_rules! __contract_tests {
                 an_event_after_an_old_end_begins_a_new_life_and_keeps_a_stop,
                 a_commit_that_has_stored_nothing_can_come_again,
                 an_erasure_frees_a_key_for_later_batches_and_commits,
+                the_newest_event_that_is_not_erased_has_a_key,
                 a_follower_gets_each_commit_at_once,
                 commits_may_be_far_apart,
                 the_clock_of_a_supplied_log_follows_its_commits,

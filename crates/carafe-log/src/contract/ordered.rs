@@ -259,6 +259,34 @@ pub fn an_erasure_frees_a_key_for_later_batches_and_commits<F: Factory>() {
     assert!(is_erased(first) && is_erased(second));
 }
 
+pub fn the_newest_event_that_is_not_erased_has_a_key<F: Factory>() {
+    let publish = || vec![vec![keyed("a", "k")]];
+    let again = commit(2, WINDOW, publish());
+    let (offset, nonce) = (again.first, again.commit.nonce(0));
+    let erasure = || Publication::erase(topic("a"), Erase::Event { offset, nonce });
+    let just_before = WINDOW - Duration::from_millis(1);
+    let together = vec![vec![erasure()], vec![keyed("a", "k"), keyed("a", "k")]];
+    // The erasure in a commit before, and in the one that it decides over.
+    for (erasing, later) in [(vec![vec![erasure()]], publish()), (Vec::new(), together)] {
+        let commits = vec![
+            commit(1, Duration::ZERO, publish()),
+            again.clone(),
+            commit(3, WINDOW, erasing),
+            commit(4, just_before, later.clone()),
+            commit(5, WINDOW, publish()),
+        ];
+        let (log, at_once) = (F::supplied(), F::supplied());
+        let answers: Vec<_> =
+            commits.iter().map(|one| store(&log, vec![one.clone()]).remove(0)).collect();
+        assert_eq!(store(&at_once, commits), answers);
+        let first = fresh(&answers[0][0])[0];
+        let known = answers[3].last().unwrap().as_ref().unwrap();
+        let repeated = Appended { position: first, repeated: true };
+        assert!(known.iter().all(|one| *one == repeated), "the time went back into its window");
+        assert_eq!(fresh(&answers[4][0]).len(), 1, "its window has passed");
+    }
+}
+
 pub fn a_follower_gets_each_commit_at_once<F: Factory>() {
     let log = F::supplied();
     let received = Arc::new(Mutex::new(Vec::new()));

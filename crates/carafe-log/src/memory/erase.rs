@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use carafe_protocol::{Offset, Position};
+use carafe_protocol::Offset;
 
 use super::shared::MemoryShared;
-use super::state::{Key, State};
-use crate::entry::entry_at;
+use super::state::State;
 use crate::{Entry, Erasures};
 
 /// The number of entries that are looked at under one lock: some tens of microseconds.
@@ -39,27 +38,6 @@ impl State {
     /// The entry as readers get it.
     pub(super) fn readable(&self, entry: &Arc<Entry>) -> Arc<Entry> {
         if self.erasures.covers(entry) { Arc::new(entry.erased()) } else { Arc::clone(entry) }
-    }
-
-    /// Whether erasures of a batch erase the entry that has a key, which may be of the same batch,
-    /// or trimmed.
-    pub(super) fn is_erased_by(
-        &self,
-        erasures: &Erasures,
-        batch: &[Arc<Entry>],
-        key: Option<&Key>,
-        position: Position,
-    ) -> bool {
-        if erasures.is_empty() {
-            return false;
-        }
-        let offset = position.offset;
-        match entry_at(batch, offset).or_else(|| self.entry_at(offset)) {
-            Some(entry) => erasures.covers(entry),
-            None => {
-                key.is_some_and(|(topic, key)| self.remembered.is_erased_by(erasures, topic, key))
-            }
-        }
     }
 
     /// Takes erased content out of some entries; whether that were all.

@@ -12,6 +12,8 @@ use super::dropped::Dropped;
 use super::limits::MemoryLimits;
 use crate::Erasures;
 use crate::commit::is_between_commits;
+use crate::entry::entry_at;
+use crate::key_table::KeyTable;
 use crate::lifecycle::{Bounds, Changes, Decisions, Lifecycle};
 use crate::placement::{Placement, check_order};
 use crate::remembered::{Remembered, decides_since};
@@ -45,7 +47,7 @@ pub(super) struct State {
     pub(super) gone_of_hub: Offset,
     /// The same, one by one, if the log is supplied.
     dropped_of_hub: Dropped,
-    pub(super) keys: HashMap<Key, Position>,
+    pub(super) keys: KeyTable<Key, ()>,
     /// Keys of entries that a supplied log has trimmed.
     pub(super) remembered: Remembered,
     /// The positions of all entries with an external ID, of any topic.
@@ -122,7 +124,7 @@ impl State {
             of_hub: Kept::default(),
             gone_of_hub: 0,
             dropped_of_hub: Dropped::default(),
-            keys: HashMap::new(),
+            keys: KeyTable::default(),
             remembered: Remembered::default(),
             by_external_id: HashMap::new(),
             lifecycle: Lifecycle::default(),
@@ -210,10 +212,13 @@ impl State {
         for (number, publication) in batch.into_iter().enumerate() {
             let key = key_of(&publication);
             // A second event with the same key in the batch counts as repeated, too.
-            let known = key
-                .as_ref()
-                .and_then(|key| keys.get(key).copied().or_else(|| self.first_with_key(key, time)))
-                .filter(|known| !self.is_erased_by(&erasures, &fresh, key.as_ref(), *known));
+            let is_erased = |position: &Position| {
+                entry_at(&fresh, position.offset).is_some_and(|entry| erasures.covers(entry))
+            };
+            let known = key.as_ref().and_then(|key| {
+                let of_batch = keys.get(key).copied().filter(|position| !is_erased(position));
+                of_batch.or_else(|| self.known(key, time, &erasures))
+            });
             // Known keys first: a producer may send its last events again after the end.
             let known = known.map_or_else(|| decisions.check(&publication), |key| Ok(Some(key)))?;
             if let Some(position) = known {
@@ -263,27 +268,33 @@ impl State {
         Followed { after: before.map_or(self.start, |entry| entry.position), recent: newest }
     }
 
-    /// The stored entry with this key that a publication at this time would repeat.
-    fn first_with_key(&self, key: &Key, time: SystemTime) -> Option<Position> {
-        let (position, stored) = match self.keys.get(key) {
-            Some(position) => {
-                let stored = self.entry_at(position.offset)?;
-                // The key of an erased event is free again.
-                if self.erasures.covers(stored) {
-                    return None;
-                }
-                (*position, stored.time)
-            }
-            None => self.remembered.find(&key.0, &key.1)?,
-        };
+    /// The stored entry that a publication at this time with this key would repeat, unless
+    /// `erasures` erase it.
+    fn known(&self, key: &Key, time: SystemTime, erasures: &Erasures) -> Option<Position> {
+        let is_erased = |entry: &Arc<Entry>| self.erasures.covers(entry) || erasures.covers(entry);
+        let mut kept = self.keys.of(key).filter_map(|(offset, ())| self.entry_at(offset));
+        let kept = kept.find(|entry| !is_erased(entry)).map(|entry| (entry.position, entry.time));
+        let trimmed = self.remembered.find(&key.0, &key.1, erasures);
+        // Events of the hub may be trimmed before older entries.
+        let newest = kept.into_iter().chain(trimmed).max_by_key(|(position, _)| position.offset);
+        let (position, stored) = newest?;
         // An entry of the future has age zero: its key is known.
         let age = time.duration_since(stored).unwrap_or_default();
         (age < self.limits.key_window).then_some(position)
     }
 
+    fn add_key(&mut self, entry: &Entry) {
+        let Some(key) = key_of(&entry.publication) else { return };
+        let (kept, erasures) = ([&self.published, &self.of_hub], &self.erasures);
+        self.keys.add(key, entry.offset(), (), |offset, ()| {
+            let known = kept.into_iter().find_map(|kept| kept.at(offset));
+            known.is_none_or(|known| erasures.covers(known))
+        });
+    }
+
     fn store(&mut self, entries: &[Arc<Entry>]) {
         for entry in entries {
-            self.keys.extend(key_of(&entry.publication).map(|key| (key, entry.position)));
+            self.add_key(entry);
             self.lifecycle.apply(entry);
             self.begin_erasure(entry);
             if let Some(id) = entry.publication.external_id() {
@@ -327,9 +338,7 @@ impl State {
 
     /// Remembers the key of an entry that is trimmed, if other nodes may still have it.
     fn remember(&mut self, entry: &Entry) {
-        let has_key = |key: &Key| self.keys.get(key) == Some(&entry.position);
-        let is_known = self.supplied && key_of(&entry.publication).is_some_and(|key| has_key(&key));
-        if is_known && !self.erasures.covers(entry) {
+        if self.supplied && !self.erasures.covers(entry) {
             self.remembered.add(entry);
         }
     }
@@ -348,11 +357,8 @@ impl State {
     }
 
     pub(super) fn forget_key(&mut self, entry: &Entry) {
-        // A later entry may have the key, after the window of this one had passed.
-        if let Some(key) = key_of(&entry.publication)
-            && self.keys.get(&key) == Some(&entry.position)
-        {
-            self.keys.remove(&key);
+        if let Some(key) = key_of(&entry.publication) {
+            self.keys.remove(&key, entry.offset());
         }
         if let Some(id) = entry.publication.external_id()
             && let Some(positions) = self.by_external_id.get_mut(id)

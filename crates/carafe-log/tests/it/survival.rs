@@ -19,7 +19,7 @@ use crate::faults::{Answer, append_together};
 use crate::sim::SimDisk;
 use crate::time::{HOUR, Machine, Wall};
 
-/// Lives that are looked at; see [`seeds`].
+/// Lives that are looked at.
 const LIVES: u64 = 200;
 const SEED: u64 = 0xD15C;
 
@@ -273,18 +273,18 @@ fn text(publication: &Publication) -> String {
     publication.event().data().unwrap_or_default().to_owned()
 }
 
-/// The seeds of the lives to look at: `CARAFE_TEST_LIVES` sets how many, `CARAFE_TEST_SEED` the
+/// The seeds of random runs: the variable of this name sets how many, and `CARAFE_TEST_SEED` the
 /// first.
-fn seeds() -> Range<u64> {
+pub(crate) fn seeds(first: u64, (name, count): (&str, u64)) -> Range<u64> {
     let number =
         |name, default| std::env::var(name).map_or(default, |number| number.parse().unwrap());
-    let first = number("CARAFE_TEST_SEED", SEED);
-    first..first + number("CARAFE_TEST_LIVES", LIVES)
+    let first = number("CARAFE_TEST_SEED", first);
+    first..first + number(name, count)
 }
 
 #[test]
 fn acknowledgements_hold_under_all_disk_faults() {
-    let seeds = seeds();
+    let seeds = seeds(SEED, ("CARAFE_TEST_LIVES", LIVES));
     println!("seeds {seeds:?}");
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {

@@ -18,7 +18,7 @@ use crate::disk::read::part::SegmentReader;
 use crate::disk::segment::hashed_texts::HashedTexts;
 use crate::disk::state::DiskShared;
 use crate::disk::view::{Place, View};
-use crate::{Entry, IdempotencyKey, Publication, ReadError};
+use crate::{Entry, Erasures, IdempotencyKey, Publication, ReadError};
 
 /// A key is valid within its topic.
 pub(crate) type Name = (Topic, IdempotencyKey);
@@ -95,21 +95,27 @@ impl DiskShared {
         milliseconds(now).checked_sub(codec::milliseconds(self.key_window))
     }
 
-    /// The position of the entry that a publication of a batch repeats.
+    /// The position of the entry that a publication of a batch repeats, unless `erasures` erase it.
     pub(crate) fn known(
         &self,
         name: &Name,
         number: usize,
         looked: &KeyLookup,
         now: SystemTime,
+        erasures: &Erasures,
     ) -> Result<Option<Position>, ReadError> {
-        let kept = self.kept_with_key(name, number, looked, now)?;
-        Ok(kept.or_else(|| self.trimmed_with_key(name, now)))
+        let kept = self.kept_with_key(name, number, looked, now, erasures)?;
+        Ok(kept.or_else(|| self.trimmed_with_key(name, now, erasures)))
     }
 
     /// The trimmed entry that has a key.
-    fn trimmed_with_key(&self, (topic, key): &Name, now: SystemTime) -> Option<Position> {
-        let (position, time) = self.remembered().find(topic, key)?;
+    fn trimmed_with_key(
+        &self,
+        (topic, key): &Name,
+        now: SystemTime,
+        erasures: &Erasures,
+    ) -> Option<Position> {
+        let (position, time) = self.remembered().find(topic, key, erasures)?;
         is_since(milliseconds(time), self.known_since(now)).then_some(position)
     }
 
@@ -119,31 +125,53 @@ impl DiskShared {
         number: usize,
         looked: &KeyLookup,
         now: SystemTime,
+        erasures: &Erasures,
     ) -> Result<Option<Position>, ReadError> {
         let (view, since) = (self.view(), self.known_since(now));
-        // What was found may have been erased since: then all is searched again, which is rare.
-        let is_as_looked = view.erased_to <= looked.view.tail.offset;
-        if let Some(known) = looked.found.get(&number)
-            && is_as_looked
-            && known.position.offset > view.start().offset
-            && is_since(milliseconds(known.time), since)
-        {
-            return Ok(Some(known.position));
+        let mut beyond = looked.view.tail.offset;
+        if let Some(known) = looked.found.get(&number) {
+            if !self.is_found(known, looked, &view, erasures)? {
+                // All is searched again, which is rare.
+                beyond = 0;
+            } else if is_since(milliseconds(known.time), since) {
+                return Ok(Some(known.position));
+            }
         }
-        let beyond = if is_as_looked { looked.view.tail.offset } else { 0 };
         if view.tail.offset <= beyond {
             return Ok(None);
         }
-        for (_, place) in candidates(&view, vec![hash_input((topic, key))], beyond, since) {
-            if let Some(known) = self.newest_in(&view, &place, (topic, key), beyond, since)? {
+        let is_erased = |entry: &Entry| erasures.covers(entry);
+        let name = (topic, key);
+        for (_, place) in candidates(&view, vec![hash_input(name)], beyond, since) {
+            if let Some(known) = self.newest_in(&view, &place, name, beyond, since, is_erased)? {
                 return Ok(Some(known.position));
             }
         }
         Ok(None)
     }
 
-    /// The newest entry of a segment after an offset that has this key and was stored recently
-    /// enough. An older one has the key only if its window had passed when the newer was stored.
+    /// Whether an entry that was found is still there, and has not been erased since.
+    fn is_found(
+        &self,
+        known: &StoredKey,
+        looked: &KeyLookup,
+        view: &View,
+        erasures: &Erasures,
+    ) -> Result<bool, ReadError> {
+        let offset = known.position.offset;
+        if view.erased_to > looked.view.tail.offset || offset <= view.start().offset {
+            return Ok(false);
+        }
+        if erasures.is_empty() {
+            return Ok(true);
+        }
+        let entry = self.entry_at(view, offset)?;
+        Ok(entry.is_some_and(|entry| !erasures.covers(&entry)))
+    }
+
+    /// The newest entry of a segment after an offset that has this key, was stored recently enough
+    /// and is not erased. An older one has the key only if its window had passed when the newer was
+    /// stored.
     fn newest_in(
         &self,
         view: &View,
@@ -151,6 +179,7 @@ impl DiskShared {
         (topic, key): (&Topic, &IdempotencyKey),
         beyond: Offset,
         since: Option<u64>,
+        is_erased: impl Fn(&Entry) -> bool,
     ) -> Result<Option<StoredKey>, ReadError> {
         let part = match self.part(view, place) {
             Err(ReadError::Trimmed { .. }) => return Ok(None),
@@ -163,6 +192,7 @@ impl DiskShared {
             known.publication.topic() == topic
                 && known.publication.key() == Some(key)
                 && is_since(milliseconds(known.time), since)
+                && !is_erased(known)
         };
         // An erased event has no key any more.
         Ok(part.last_of(&rows, is_it)?.as_ref().map(StoredKey::of))
@@ -189,7 +219,8 @@ impl KeyLookup {
             let Some((number, place)) = self.candidates.pop_front() else { break };
             if let Some(name) = name_of(&batch[number])
                 && !self.found.contains_key(&number)
-                && let Some(known) = shared.newest_in(&self.view, &place, name, 0, self.since)?
+                && let Some(known) =
+                    shared.newest_in(&self.view, &place, name, 0, self.since, |_| false)?
             {
                 self.found.insert(number, known);
             }

@@ -12,7 +12,7 @@ use crate::disk::read::part::{ROWS, SegmentReader};
 use crate::disk::segment::sealed::Sealed;
 use crate::disk::state::DiskShared;
 use crate::disk::view::Place;
-use crate::remembered::decides_since;
+use crate::remembered::{decides_since, settled_up_to};
 
 impl DiskShared {
     /// The time up to which entries decide no more over what is stored next.
@@ -24,6 +24,11 @@ impl DiskShared {
     /// not supplied.
     pub(crate) fn trimmed_decides_since(&self) -> Option<SystemTime> {
         self.supplied.then(|| self.decides_since())
+    }
+
+    /// The time of an entry up to which neither it nor any entry before it decides any more.
+    pub(crate) fn settled_up_to(&self) -> SystemTime {
+        settled_up_to(&self.clock, self.key_window)
     }
 
     /// Whether keys of a segment may decide over what is supplied after it is removed.
@@ -78,8 +83,8 @@ impl DiskShared {
             return Ok(());
         }
         let oldest = view.span().oldest.map(|oldest| self.entry_at(&view, oldest.offset));
-        let since = self.decides_since();
-        let lacks = oldest.transpose()?.flatten().is_none_or(|oldest| oldest.time > since);
+        let settled = self.settled_up_to();
+        let lacks = oldest.transpose()?.flatten().is_none_or(|oldest| oldest.time > settled);
         self.lacks_keys.store(lacks, Ordering::Relaxed);
         Ok(())
     }

@@ -75,18 +75,18 @@ impl Ages {
     }
 
     /// Judges the first of these segments. The others follow it in order, up to the newest. In a
-    /// log that is supplied, what is newer than `decides_since` (in milliseconds) may still decide
-    /// over commits that come late. No other log asks for it.
+    /// log that is supplied, what is newer than `settled_up_to` (in milliseconds) is kept. No other
+    /// log asks for it.
     pub(crate) fn judge(
         &self,
         mut segments: impl Iterator<Item = Seen>,
         now: Reading,
-        decides_since: impl FnOnce() -> u64,
+        settled_up_to: impl FnOnce() -> u64,
     ) -> Verdict {
         let (Some(limit), Some(first)) = (self.limit, segments.next()) else {
             return Verdict::Kept;
         };
-        if self.is_supplied && first.newest > decides_since() {
+        if self.is_supplied && first.newest > settled_up_to() {
             return Verdict::Kept;
         }
         let age = self.age_of(first, now).unwrap_or_else(|| {

@@ -14,17 +14,16 @@ use crate::disk::state::DiskShared;
 use crate::disk::write::answers::{Answer, CommitAnswers};
 use crate::disk::write::queue::{CommitPlace, Commits, Job, Work};
 use crate::entry::entry_at;
+use crate::key_table::KeyTable;
 use crate::lifecycle::{Bounds, Changes, Decisions};
 use crate::placement::Placement;
-use crate::{
-    AppendAtError, AppendError, Appended, Entry, Erasures, OrderedAnswers, Publication, ReadError,
-};
+use crate::{AppendAtError, AppendError, Appended, Entry, Erasures, OrderedAnswers, Publication};
 
 /// Ordered jobs: the entries to store, and the answers to send afterwards.
 pub(crate) struct Ordered {
     now: Reading,
     pub(crate) entries: Vec<Arc<Entry>>,
-    keys: Keys,
+    keys: KeyTable<Name, StoredKey>,
     life: Changes,
     /// The bounds of what this log alone decides.
     bounds: Bounds,
@@ -36,8 +35,6 @@ pub(crate) struct Ordered {
     /// Why nothing of this commit is stored.
     failed: Option<AppendError>,
 }
-
-type Keys = HashMap<Name, StoredKey>;
 
 /// A batch that comes next.
 struct Next<'a> {
@@ -56,7 +53,7 @@ impl Ordered {
         Self {
             now,
             entries: Vec::new(),
-            keys: Keys::new(),
+            keys: KeyTable::default(),
             life: Changes::default(),
             bounds: Bounds::of_own(options.ended_topics),
             erasures: Erasures::default(),
@@ -119,9 +116,18 @@ impl Ordered {
         self.life.extend(changes);
         for entry in entries {
             self.erasures.add(entry);
-            self.keys.extend(key_of(&entry.publication).map(|name| (name, StoredKey::of(entry))));
+            self.add_key(entry);
         }
         entries.last().into_iter().for_each(|newest| shared.clock.supply(newest.time));
+    }
+
+    /// Adds the key of an entry of this commit.
+    fn add_key(&mut self, entry: &Entry) {
+        let Some(name) = key_of(&entry.publication) else { return };
+        self.keys.add(name, entry.offset(), StoredKey::of(entry), |offset, _| {
+            let known = entry_at(&self.entries, offset);
+            known.is_none_or(|known| self.erasures.covers(known))
+        });
     }
 
     /// Orders commits. If something cannot be read that decides, nothing of this commit of the log
@@ -188,8 +194,8 @@ impl Ordered {
         let changes = decisions.finish();
         self.life.extend(changes);
         self.erasures = batch.erasures;
+        batch.entries.iter().for_each(|entry| self.add_key(entry));
         self.entries.extend(batch.entries);
-        self.keys.extend(batch.keys);
         Ok(batch.appended)
     }
 
@@ -203,46 +209,25 @@ impl Ordered {
         shared: &DiskShared,
     ) -> Result<Option<Position>, AppendError> {
         // Keys of this commit come first: they are in no index yet. `looked` knows the entries up
-        // to its view, and `known` searches what was stored since.
-        let failed = |error| {
+        // to its view, and `known` searches what was stored since. The key of an event that this
+        // commit erases is free again.
+        let (time, erasures) = (next.placement.time, &batch.erasures);
+        let is_erased = |entries, key: &StoredKey| {
+            entry_at(entries, key.position.offset).is_some_and(|entry| erasures.covers(entry))
+        };
+        let of_batch = batch.keys.get(name).filter(|key| !is_erased(&batch.entries, key));
+        let of_commit = self.keys.of(name).map(|(_, key)| key);
+        let mut of_commit = of_commit.filter(|key| !is_erased(&self.entries, key));
+        if let Some(key) = of_batch.or_else(|| of_commit.next()) {
+            // Several commits of other times may be in this one.
+            let is_known = is_since(milliseconds(key.time), shared.known_since(time));
+            return Ok(is_known.then_some(key.position));
+        }
+        let known = shared.known(name, next.number + at, next.looked, time, erasures);
+        known.map_err(|error| {
             tracing::warn!(%error, "idempotency keys cannot be looked up");
             AppendError::Keys(error)
-        };
-        let time = next.placement.time;
-        let known = match batch.keys.get(name).or_else(|| self.keys.get(name)) {
-            // Several commits of other times may be in this one.
-            Some(key) => {
-                is_since(milliseconds(key.time), shared.known_since(time)).then_some(key.position)
-            }
-            None => shared.known(name, next.number + at, next.looked, time).map_err(failed)?,
-        };
-        let Some(position) = known.filter(|_| !batch.erasures.is_empty()) else {
-            return Ok(known);
-        };
-        // The key of an event that was erased in this commit is free again.
-        let is_erased = self.is_erased(position, name, batch, shared).map_err(failed)?;
-        Ok(known.filter(|_| !is_erased))
-    }
-
-    /// Whether an erasure of this commit erases the entry that has a key, which may be of this
-    /// commit, too, or trimmed.
-    fn is_erased(
-        &self,
-        position: Position,
-        (topic, key): &Name,
-        batch: &Batch,
-        shared: &DiskShared,
-    ) -> Result<bool, ReadError> {
-        let of_commit = [&self.entries, &batch.entries];
-        if let Some(entry) = of_commit.into_iter().find_map(|all| entry_at(all, position.offset)) {
-            return Ok(batch.erasures.covers(entry));
-        }
-        let view = shared.view();
-        if position.offset <= view.start().offset {
-            return Ok(shared.remembered().is_erased_by(&batch.erasures, topic, key));
-        }
-        let entry = shared.entry_at(&view, position.offset)?;
-        Ok(entry.is_some_and(|entry| batch.erasures.covers(&entry)))
+        })
     }
 
     /// Why nothing of this commit may be stored.
@@ -261,7 +246,8 @@ impl Ordered {
 struct Batch {
     placement: Placement,
     entries: Vec<Arc<Entry>>,
-    keys: Keys,
+    /// The newest entry with each key.
+    keys: HashMap<Name, StoredKey>,
     /// The erasures of the commit up to here.
     erasures: Erasures,
     appended: Vec<Appended>,
@@ -269,7 +255,7 @@ struct Batch {
 
 impl Batch {
     fn new(placement: Placement, erasures: Erasures) -> Self {
-        let (entries, keys, appended) = (Vec::new(), Keys::new(), Vec::new());
+        let (entries, keys, appended) = (Vec::new(), HashMap::new(), Vec::new());
         Self { placement, entries, keys, erasures, appended }
     }
 

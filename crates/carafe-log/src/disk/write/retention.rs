@@ -100,9 +100,10 @@ impl Writer {
         sealed + more > self.options.bytes
     }
 
-    /// The time up to which entries decide no more, in milliseconds since 1970.
-    fn decides_since(&self) -> u64 {
-        milliseconds(self.shared.decides_since())
+    /// The time up to which entries may be removed for their age, in milliseconds since 1970: a log
+    /// that is opened again has to see that it lacks no keys.
+    fn settled_up_to(&self) -> u64 {
+        milliseconds(self.shared.settled_up_to())
     }
 
     fn beyond(&self, now: Reading) -> Option<(Arc<Sealed>, Verdict)> {
@@ -117,7 +118,7 @@ impl Writer {
         let verdict = if is_over {
             Verdict::Aged
         } else {
-            self.ages.judge(state.seen(), now, || self.decides_since())
+            self.ages.judge(state.seen(), now, || self.settled_up_to())
         };
         (verdict != Verdict::Kept).then(|| (Arc::clone(oldest), verdict))
     }
@@ -133,7 +134,7 @@ impl Writer {
         let aged = {
             let state = self.shared.state();
             let active = [state.active.seen()].into_iter();
-            let verdict = || self.ages.judge(active, now, || self.decides_since());
+            let verdict = || self.ages.judge(active, now, || self.settled_up_to());
             state.active.index.entries() > 0 && verdict() != Verdict::Kept
         };
         if !aged {
