@@ -26,6 +26,7 @@ struct DiskNode {
     engine: MemoryEngine,
     folder: TempDir,
     log: Option<ClusterLog<DiskLog>>,
+    options: DiskOptions,
     /// How often the log went back, and began anew.
     went_back: usize,
     cleared: usize,
@@ -33,8 +34,13 @@ struct DiskNode {
 
 impl DiskNode {
     async fn start(engine: &MemoryEngine) -> Self {
+        Self::start_with(engine, DiskOptions::default().with_bytes(16 << 20)).await
+    }
+
+    async fn start_with(engine: &MemoryEngine, options: DiskOptions) -> Self {
         let (engine, folder) = (engine.clone(), tempfile::tempdir().unwrap());
-        let mut node = Self { engine, folder, log: None, went_back: 0, cleared: 0 };
+        let options = options.with_key_window(KEY_WINDOW);
+        let mut node = Self { engine, folder, log: None, options, went_back: 0, cleared: 0 };
         node.restart().await;
         node
     }
@@ -71,9 +77,8 @@ impl DiskNode {
 
     async fn open(&self) -> DiskLog {
         let state = self.engine.state().await.unwrap();
-        let options = DiskOptions::default()
-            .with_bytes(16 << 20)
-            .with_key_window(KEY_WINDOW)
+        let options = self
+            .options
             .with_supplied(state.identity.generation)
             .beginning_after(begin_after(&state));
         DiskLog::open(self.folder.path(), options).unwrap()
@@ -188,4 +193,23 @@ async fn a_log_on_disk_that_is_opened_again_while_nothing_is_published_has_the_t
     let (old, day) = (node.log().clock().now(), Duration::from_secs(24 * 3600));
     node.restart_after(day).await;
     assert!(node.log().clock().now() >= old + day);
+}
+
+/// What it knows of trimmed entries is in memory alone.
+#[tokio::test]
+async fn a_log_on_disk_that_is_shorter_than_the_key_window_is_filled_again_at_each_start() {
+    let (engine, data) = (MemoryEngine::new("events"), "x".repeat(500));
+    let short = DiskOptions::default().with_bytes(64 << 10).with_segment_bytes(4 << 10);
+    let mut node = DiskNode::start_with(&engine, short).await;
+    for number in 0..300 {
+        let answer = node.log().append(vec![keyed("a", &data, &number.to_string())]).await;
+        assert!(!answer.unwrap()[0].repeated);
+    }
+    for start in 1..=2 {
+        eventually(|| node.log().span().start.offset > 0).await;
+        node.restart().await;
+        assert_eq!((node.cleared, node.went_back), (start, 0));
+        let answer = node.log().append(vec![keyed("a", &data, "0")]).await;
+        assert!(answer.unwrap()[0].repeated, "the key of a trimmed entry");
+    }
 }
