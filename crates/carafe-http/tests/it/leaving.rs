@@ -77,11 +77,11 @@ async fn a_node_that_does_not_catch_up_ends_no_topic() {
     assert_eq!(log.batches().len(), 1, "nothing that another node may know better");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_topic_is_ended_although_it_is_unknown_which_events_of_its_producer_are_stored() {
-    // The engine has the second event, and did not say so.
+/// The end of a topic that another node has an event of. Its producer breaks off after two events,
+/// of which the log fails to store the second.
+async fn end_after_failure(failure: &AppendError) -> Option<Outcome> {
     let log = node(&[("a", 9)]);
-    log.fail_after(1, 1, &AppendError::Unavailable);
+    log.fail_after(1, 1, failure);
     let place = Place::on(log.clone(), |_| {});
     let mut reader = place.everything().await;
     let request = place.open("/events/a?on_abort=fail", STREAM);
@@ -94,7 +94,19 @@ async fn a_topic_is_ended_although_it_is_unknown_which_events_of_its_producer_ar
     sleep(Duration::from_millis(1)).await;
     log.let_go(1000);
     wait().await;
-    assert_eq!(end_of(&place), Some(Outcome::Failed));
+    end_of(&place)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_is_ended_although_it_is_unknown_which_events_of_its_producer_are_stored() {
+    // The engine has the second event, and did not say so.
+    assert_eq!(end_after_failure(&AppendError::Unavailable).await, Some(Outcome::Failed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_goes_on_elsewhere_is_not_ended_after_an_event_that_is_certainly_not_stored() {
+    let refused = AppendError::Refused("maximum bytes exceeded".to_owned());
+    assert_eq!(end_after_failure(&refused).await, None);
 }
 
 #[tokio::test(start_paused = true)]

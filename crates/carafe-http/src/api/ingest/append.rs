@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Appended {
     pub(crate) progress: Progress,
     pub(crate) failed: Option<Problem>,
+    /// Whether it is unknown if the event that failed, and those behind it, are stored.
+    pub(crate) is_unsure: bool,
 }
 
 /// Appends a batch in order, up to the first event that the log rejects.
@@ -43,14 +45,15 @@ pub(crate) async fn append(hub: Hub, metrics: Metrics, batch: Batch) -> Appended
                 parts.extend([second, part]);
             }
             Err(error) => {
+                let is_unsure = is_unsure(&error);
                 let place = places.next().filter(|_| is_of_one_event(&error));
                 let problem = not_stored(error);
                 let failed = Some(place.into_iter().fold(problem, Problem::at));
-                return Appended { progress, failed };
+                return Appended { progress, failed, is_unsure };
             }
         }
     }
-    Appended { progress, failed: None }
+    Appended { progress, failed: None, is_unsure: false }
 }
 
 /// Publishes a batch. A log that has too much to do makes the producer wait.
@@ -65,6 +68,17 @@ async fn publish(
         }
     }
     hub.publish_all(batch.to_vec()).await
+}
+
+/// Whether the batch may be stored, although it has failed.
+fn is_unsure(error: &PublishError) -> bool {
+    match error {
+        PublishError::WrongCount { .. } => true,
+        PublishError::Append(error) => {
+            matches!(error, AppendError::Unavailable | AppendError::Failed(_))
+        }
+        _ => false,
+    }
 }
 
 /// Whether another event might be stored all the same.

@@ -128,12 +128,12 @@ impl Store {
     /// failure, what waits is dropped: nothing may follow a gap.
     pub(crate) async fn appended(&mut self) -> Result<(), Problem> {
         let Some(appending) = &mut self.appending else { return Ok(()) };
-        let Appended { progress, failed } = appending.done.as_mut().await;
+        let Appended { progress, failed, is_unsure } = appending.done.as_mut().await;
         self.appending = None;
         self.progress.join(progress);
         if let Some(on_abort) = &mut self.on_abort {
             progress.last.into_iter().for_each(|last| on_abort.has_stored(last));
-            if failed.is_some() {
+            if is_unsure {
                 on_abort.is_unsure();
             }
         }
