@@ -81,13 +81,11 @@ impl Head {
     pub(crate) fn take_body(self, take: &mut Take<'_>) -> Option<Publication> {
         let detail = if matches!(self.kind, END | ERASE | REMOVED) { take.u8()? } else { 0 };
         let retry = if self.has(RETRY) { Some(Duration::from_millis(take.u64()?)) } else { None };
-        let mut topics = (0..self.topics)
-            // The number of topics is bounded by the bytes: `text` fails at their end, before
-            // anything is allocated for topics that are not there.
-            .map(|_| Topic::stored(take.text()?).ok())
-            .collect::<Option<Vec<_>>>()?
-            .into_iter();
-        let topic = topics.next()?;
+        // The number of topics is bounded by the bytes: `text` fails at their end, before anything is
+        // allocated for topics that are not there.
+        let mut topics = (0..self.topics).map(|_| Topic::stored(take.text()?).ok());
+        let topic = topics.next()??;
+        let alternates = topics.collect::<Option<Vec<_>>>()?;
         let event_type =
             if self.has(TYPE) { Some(EventType::new(take.text()?).ok()?) } else { None };
         let id = if self.has(ID) { Some(take.text()?) } else { None };
@@ -98,7 +96,7 @@ impl Head {
             .with_kind(kind_of(self.kind, detail, data)?)
             .with_reopening(self.has(REOPENS))
             .with_renewal(self.has(RENEWS))
-            .with_alternates(topics)
+            .with_alternates(alternates)
             .with_private(self.has(PRIVATE))
             .with_hub(self.has(OF_HUB));
         publication = event_type.into_iter().fold(publication, Publication::with_type);

@@ -143,7 +143,7 @@ pub trait Read: Send + Sync {
 
     /// Registers a follower, which receives each further batch of durable entries in order. Returns
     /// the newest entries, of about `recent` bytes at most. No entry is missing or repeated between
-    /// the two.
+    /// the two. Readers of the log may have an entry before the follower has it.
     ///
     /// The log calls the follower while it holds the lock that orders entries. So the follower must
     /// be quick and must not call the log.
