@@ -81,8 +81,8 @@ impl Head {
     pub(crate) fn take_body(self, take: &mut Take<'_>) -> Option<Publication> {
         let detail = if matches!(self.kind, END | ERASE | REMOVED) { take.u8()? } else { 0 };
         let retry = if self.has(RETRY) { Some(Duration::from_millis(take.u64()?)) } else { None };
-        // The number of topics is bounded by the bytes: `text` fails at their end, before anything is
-        // allocated for topics that are not there.
+        // The number of topics is bounded by the bytes: `text` fails at their end, before anything
+        // is allocated for topics that are not there.
         let mut topics = (0..self.topics).map(|_| Topic::stored(take.text()?).ok());
         let topic = topics.next()??;
         let alternates = topics.collect::<Option<Vec<_>>>()?;
