@@ -390,12 +390,9 @@ impl Hub {
             // that a drain would not end.
             return Err(SubscribeError::Draining);
         }
-        // The tail is read under the lock that registers: an entry that comes later finds the
-        // subscription in its feeds.
-        let position = origin.position().unwrap_or(state.core.tail());
         let (id, interest) = state.subscribe(&request.matchers, &request.access, request.client)?;
         drop(state);
-        let cursor = Cursor { interest, position };
+        let cursor = Cursor { interest, position: origin.position() };
         let registration = Registration { hub: Arc::clone(&self.inner), id, cursor };
         Ok(Subscription::new(registration, origin, over))
     }

@@ -69,6 +69,8 @@ pub(super) fn send(
     if silence_of(roster, id).is_none_or(|silent| silent < silence) {
         return;
     }
+    // One that was ahead of the ring when it had caught up may have waited by itself since.
+    roster.join_group(id);
     let stated = stated(roster, id);
     let bytes = frames.chunk(stated);
     match sink.write(id, &bytes, 0) {

@@ -26,7 +26,7 @@ pub(super) enum Opening {
 impl Opening {
     pub(super) fn of(origin: Origin, position_due: bool) -> Self {
         match origin {
-            Origin::Tail | Origin::After(_) => Self::Live { position_due },
+            Origin::Tail(_) | Origin::After(_) => Self::Live { position_due },
             Origin::History(_) => Self::FromHistory { position_due },
             Origin::Gap(gap) => Self::Gap { gap: Box::new(gap), position_due },
             Origin::Snapshot(_) => Self::Snapshot,

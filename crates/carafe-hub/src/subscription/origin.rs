@@ -4,6 +4,7 @@ use carafe_log::{Find, ReadError, TopicEnd};
 use carafe_protocol::{Offset, Position};
 
 use crate::client::Client;
+use crate::feeds::core::advance;
 use crate::gap::{Gap, GapReason};
 use crate::inner::HubInner;
 use crate::subscription::snapshot::{self, Snapshot};
@@ -11,8 +12,8 @@ use crate::subscription::subscribe::{OnGap, Start, Subscribe, SubscribeError};
 
 /// Where a stream begins.
 pub(crate) enum Origin {
-    /// At the tail.
-    Tail,
+    /// At the tail, which was here.
+    Tail(Position),
     /// After a position in history, at the choice of the hub. Entries before it that are no longer
     /// shown are no gap.
     History(Position),
@@ -25,13 +26,12 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    /// The position after which the stream begins; `None` is the tail.
-    pub(crate) fn position(&self) -> Option<Position> {
+    /// The position after which the stream begins.
+    pub(crate) fn position(&self) -> Position {
         match self {
-            Self::Tail => None,
-            Self::History(position) | Self::After(position) => Some(*position),
-            Self::Gap(gap) => Some(gap.resume_after),
-            Self::Snapshot(snapshot) => Some(snapshot.up_to),
+            Self::Tail(position) | Self::History(position) | Self::After(position) => *position,
+            Self::Gap(gap) => gap.resume_after,
+            Self::Snapshot(snapshot) => snapshot.up_to,
         }
     }
 }
@@ -48,19 +48,28 @@ pub(crate) async fn resolve(
     hub: &HubInner,
     request: &Subscribe,
 ) -> Result<(Origin, bool), SubscribeError> {
-    let origin = match find_start(hub, request).await? {
+    // Read before the log is asked: an end or an event that comes after this is delivered.
+    let tail = hub.state().core.tail();
+    let origin = match find_start(hub, request, tail).await? {
         Origin::Gap(gap) => Origin::Gap(match request.on_gap {
             OnGap::Nearest => gap,
-            OnGap::Live => Gap { resume_after: hub.state().core.tail(), ..gap },
+            OnGap::Live => {
+                let mut resume_after = hub.state().core.tail();
+                // What the ring does not have yet may be before the gap.
+                advance(&mut resume_after, gap.resume_after);
+                Gap { resume_after, ..gap }
+            }
             OnGap::Earliest => Gap { resume_after: hub.log.span().start, ..gap },
         }),
         origin => origin,
     };
     let Some(ends) = hub.ends_of(request) else { return Ok((origin, false)) };
-    let position = origin.position().unwrap_or_else(|| hub.state().core.tail());
+    let position = origin.position();
     let is_over = ends.iter().all(|end| end.position.offset <= position.offset);
-    let origin = if is_over { tell_of_ends(hub, request, &ends, origin).await? } else { origin };
-    Ok((origin, is_over))
+    if !is_over {
+        return Ok((origin, false));
+    }
+    Ok((tell_of_ends(hub, request, &ends, origin, tail).await?, true))
 }
 
 /// Lets a client that does not say that it has the ends receive them: no end is kept from it. Of
@@ -71,10 +80,11 @@ async fn tell_of_ends(
     request: &Subscribe,
     ends: &[TopicEnd],
     origin: Origin,
+    tail: Position,
 ) -> Result<Origin, SubscribeError> {
     let offsets = || ends.iter().map(|end| end.position.offset);
     let before = async || hub.log.before(offsets().next().unwrap_or_default()).await;
-    let only_ends = |gap| Snapshot::of_ends(hub, request.client, offsets(), gap).map(Origin::from);
+    let only_ends = |gap| Snapshot::of_ends(hub, request.client, ends, gap, tail).map(Origin::from);
     Ok(match origin {
         Origin::After(_) => origin,
         // It had received entries behind the end.
@@ -84,8 +94,8 @@ async fn tell_of_ends(
             let gap = Gap { resume_after: before().await?, ..gap };
             if ends.len() > 1 { only_ends(Some(gap))? } else { Origin::Gap(gap) }
         }
-        Origin::Tail | Origin::History(_) if ends.len() > 1 => only_ends(None)?,
-        Origin::Tail | Origin::History(_) => Origin::History(before().await?),
+        Origin::Tail(_) | Origin::History(_) if ends.len() > 1 => only_ends(None)?,
+        Origin::Tail(_) | Origin::History(_) => Origin::History(before().await?),
         // The ends are among the values, which would be repeated behind an earlier position.
         Origin::Snapshot(mut snapshot) => {
             snapshot.add(offsets());
@@ -103,9 +113,13 @@ async fn before_last(
     hub.log.before_last(count, request.matchers.clone(), request.access.clone()).await
 }
 
-async fn find_start(hub: &HubInner, request: &Subscribe) -> Result<Origin, SubscribeError> {
+async fn find_start(
+    hub: &HubInner,
+    request: &Subscribe,
+    tail: Position,
+) -> Result<Origin, SubscribeError> {
     match &request.start {
-        Start::Tail => Ok(Origin::Tail),
+        Start::Tail => Ok(Origin::Tail(tail)),
         // `start` is before the oldest entry, and its position is known even if the log is empty.
         Start::Earliest => Ok(Origin::History(hub.log.span().start)),
         Start::Latest => taken(hub, request, 0, 1).await,
@@ -144,7 +158,7 @@ async fn offset_here(
     Ok(match resume(hub, position, client).await? {
         Origin::Gap(Gap { reason: GapReason::Foreign, .. }) => 0,
         Origin::Gap(Gap { reason: GapReason::Trimmed, .. }) => position.offset,
-        origin => origin.position().map_or(0, |position| position.offset),
+        origin => origin.position().offset,
     })
 }
 

@@ -7,10 +7,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use carafe_log::{Entry, Latest, LatestQuery, Picked, ReadError};
+use carafe_log::{Entry, Latest, LatestQuery, Picked, ReadError, TopicEnd};
 use carafe_protocol::{Offset, Position};
 
 use crate::client::Client;
+use crate::feeds::core::advance;
 use crate::gap::Gap;
 use crate::inner::HubInner;
 use crate::recent_erasures::{ErasureStamp, RecentErasures};
@@ -82,17 +83,24 @@ impl Snapshot {
         }
     }
 
-    /// The ends of the topics of a request, in order, which are no more than its matchers.
+    /// The ends of the topics of a request, in order, which are no more than its matchers. The
+    /// stream continues at `tail`, which was there before the log was asked for the ends: after
+    /// that, a topic may be reopened.
     pub(super) fn of_ends(
         hub: &HubInner,
         client: Option<Client>,
-        offsets: impl Iterator<Item = Offset>,
+        ends: &[TopicEnd],
         gap: Option<Gap>,
+        tail: Position,
     ) -> Result<Self, SubscribeError> {
         let room = hub.snapshot_room.reserve(client, 0);
         let room = room.ok_or(SubscribeError::TooManySnapshots)?;
         let start = gap.as_ref().map_or_else(|| hub.log.span().start, |gap| gap.resume_after);
-        let latest = Latest { offsets: offsets.collect(), up_to: hub.state().core.tail() };
+        let offsets = ends.iter().map(|end| end.position.offset).collect();
+        let mut up_to = tail;
+        // The ring may not have the last end yet.
+        ends.last().into_iter().for_each(|last| advance(&mut up_to, last.position));
+        let latest = Latest { offsets, up_to };
         Ok(Self { gap: gap.map(Box::new), ..Self::new(hub, start, latest, room) })
     }
 

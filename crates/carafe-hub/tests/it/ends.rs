@@ -418,3 +418,29 @@ fn a_stream_of_nothing_never_ends() {
     let hub = Hub::new(MemoryLog::default());
     assert!(!subscribe(&hub, Subscribe::to_all([])).unwrap().is_over());
 }
+
+#[test]
+fn a_stream_that_is_opened_while_its_topic_ends_receives_the_end() {
+    for rig in rigs() {
+        let (hub, end) = (rig.hub.clone(), Publication::end(topic("a"), Outcome::Done));
+        rig.log.after_state_of(topic("a"), move || {
+            publish(&hub, end);
+        });
+        let mut listener = rig.listen(Subscribe::to(exact("a")));
+        assert_eq!(told(&listener.hear_to_the_end()), ["carafe.end"]);
+    }
+}
+
+#[test]
+fn an_event_behind_the_ends_that_a_stream_begins_with_is_not_lost() {
+    for rig in rigs() {
+        rig.end("a");
+        rig.end("b");
+        let hub = rig.hub.clone();
+        rig.log.after_state_of(topic("b"), move || {
+            publish(&hub, publication("a", "again").with_reopening(true));
+        });
+        let mut listener = rig.listen(Subscribe::to_all([exact("a"), exact("b")]));
+        assert_eq!(told(&listener.receive()).last(), Some(&"again"));
+    }
+}

@@ -32,7 +32,11 @@ struct Watched {
     catch_up: Mutex<CatchUp>,
     catch_ups: AtomicUsize,
     lag: Arc<Mutex<Lag>>,
+    /// What happens after the state of a topic was asked for.
+    after_state: Mutex<Option<(Topic, Happening)>>,
 }
+
+type Happening = Box<dyn FnOnce() + Send>;
 
 /// The follower of the log, and the entries that are held back from it.
 #[derive(Default)]
@@ -58,6 +62,7 @@ impl Spy {
             catch_up: Mutex::new(Box::new(|| Box::pin(ready(Ok(()))))),
             catch_ups: none(),
             lag: Arc::default(),
+            after_state: Mutex::default(),
         };
         Self(watched.into())
     }
@@ -117,6 +122,11 @@ impl Spy {
         let mut lag = self.0.lag.lock().unwrap();
         let entries: Vec<_> = lag.held.take().into_iter().flatten().collect();
         lag.pass(&entries);
+    }
+
+    /// Lets something happen right after the state of a topic was asked for, once.
+    pub(crate) fn after_state_of(&self, topic: Topic, happens: impl FnOnce() + Send + 'static) {
+        *self.0.after_state.lock().unwrap() = Some((topic, Box::new(happens)));
     }
 
     /// Makes the next read fail, once.
@@ -180,7 +190,10 @@ impl Read for Spy {
     }
 
     fn topic_state(&self, topic: &Topic) -> TopicState {
-        self.log().topic_state(topic)
+        let state = self.log().topic_state(topic);
+        let happens = self.0.after_state.lock().unwrap().take_if(|(of, _)| of == topic);
+        happens.into_iter().for_each(|(_, happens)| happens());
+        state
     }
 
     fn ended_topics(&self) -> usize {
