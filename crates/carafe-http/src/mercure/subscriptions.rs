@@ -54,9 +54,12 @@ pub(crate) async fn get(
     };
     let segments: Vec<_> = segments.into_iter().flat_map(|Path(all)| all).collect();
     let segments: Vec<_> = segments.iter().map(|(_, segment)| segment.as_str()).collect();
+    // Before the subscriptions are looked up: a change that comes between is reported twice, and
+    // not lost.
+    let last = last_event_id(&adapter, &reader).await?;
     let named = named(subscriptions, reader.version, &segments).ok_or_else(Problem::not_found)?;
-    match named {
-        Named::One(one) => answer(&adapter, subscriptions.report(&one, true), &reader).await,
+    Ok(match named {
+        Named::One(one) => answer(&adapter, subscriptions.report(&one, true), &reader, last),
         Named::Several(several) => {
             let kind = match reader.version {
                 Version::Zero => "Subscriptions",
@@ -64,9 +67,9 @@ pub(crate) async fn get(
             };
             let reports = several.iter().map(|one| subscriptions.report(one, true)).collect();
             let collection = Collection { id: &reader.path, kind, subscriptions: reports };
-            answer(&adapter, collection, &reader).await
+            answer(&adapter, collection, &reader, last)
         }
-    }
+    })
 }
 
 /// What the segments name in this version, if anything.
@@ -122,17 +125,17 @@ impl Reader {
     }
 }
 
-/// The document, with the ID of the newest event that the reader may see: a stream that resumes
-/// there misses no change.
-async fn answer(
-    adapter: &Adapter,
-    content: impl Serialize,
-    reader: &Reader,
-) -> Result<Response, Refusal> {
+/// The ID of the newest event that the reader may see: a stream that resumes there misses no change
+/// of what is looked up after this.
+async fn last_event_id(adapter: &Adapter, reader: &Reader) -> Result<String, Refusal> {
     let newest = adapter.app.hub.newest(&reader.access, reader.client).await;
     let newest = newest
         .map_err(|error| Problem::try_again(format!("the history cannot be read: {error}")))?;
-    let last = newest.map_or("earliest".into(), |entry| event_id(&entry).to_string());
+    Ok(newest.map_or("earliest".into(), |entry| event_id(&entry).to_string()))
+}
+
+/// The document, with the ID after which a stream resumes.
+fn answer(adapter: &Adapter, content: impl Serialize, reader: &Reader, last: String) -> Response {
     let (body, content_type, link) = match reader.version {
         Version::Zero => {
             let document = Document { context: CONTEXT, content, last_event_id: Some(last) };
@@ -144,7 +147,7 @@ async fn answer(
     let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
     let mut response = (headers, body).into_response();
     response.headers_mut().extend(link);
-    Ok(response)
+    response
 }
 
 /// The link to the hub, with the cursor and what subscription events look like (RFC 8288).
