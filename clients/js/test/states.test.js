@@ -6,8 +6,9 @@ import { namesOf, read, skipUncaught } from "./support/read.js";
 import { broken, done, serve, status, stream } from "./support/server.js";
 
 test("a stream that ends is opened again after the last event ID, until 204", async (t) => {
-  const { url, requests } = await serve(t, stream("retry: 1\n\nid: 1\ndata: a\n\n", true), broken("id: 2\ndata: b\n\nid: 3\ndata: lost"), done);
-  const { data, states, error } = await read(url);
+  const lost = broken("id: 2\ndata: b\n\nid: 3\ndata: lost");
+  const { url, requests } = await serve(t, stream("retry: 1\n\nid: 1\ndata: a\n\n", true), lost.step, done);
+  const { data, states, error } = await read(url, { onEvent: (event) => event.data === "b" && lost.break() });
   assert.deepEqual([data, error], [["a", "b"], undefined]);
   assert.deepEqual(requests.map(({ headers }) => headers["last-event-id"]), [undefined, "1", "2"]);
   assert.deepEqual(namesOf(states), [

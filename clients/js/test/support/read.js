@@ -4,7 +4,7 @@ import { subscribe } from "../../src/index.js";
 export const skipUncaught = globalThis.Bun ? "skipped: in Bun, an uncaught error fails the test that listens for it" : false;
 
 /** Reads until the stream ends or `count` events are there. Returns the data, the states and the controls. */
-export async function read(url, options = {}, count = Infinity) {
+export async function read(url, { onEvent, ...options } = {}, count = Infinity) {
   const seen = { data: [], ids: [], states: [], controls: [], error: undefined };
   const subscription = subscribe(url, {
     retry: 1, ...options,
@@ -16,6 +16,7 @@ export async function read(url, options = {}, count = Infinity) {
     for await (const event of subscription) {
       seen.data.push(event.data);
       seen.ids.push(event.id);
+      onEvent?.(event);
       if (seen.data.length === count) break;
     }
   } catch (error) {

@@ -35,11 +35,12 @@ export function stream(text, end) {
   };
 }
 
-/** A stream that breaks after this text, without an end. */
+/** A stream with this text that breaks without an end, when the test says so: what has arrived by then may be dropped if nobody has read it. */
 export function broken(text) {
-  return (response) => {
-    stream(text)(response);
-    setImmediate(() => response.destroy());
+  let response;
+  return {
+    step: (one) => stream(text)((response = one)),
+    break: () => response.destroy(),
   };
 }
 
