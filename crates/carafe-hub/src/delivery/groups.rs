@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::delivery_state::{CatchingUp, InGroup, Rest};
 use super::sink::Tick;
+use crate::feeds::core::later;
 use crate::feeds::interest::Interest;
 use crate::format::Format;
 use crate::heartbeat::Heartbeat;
@@ -243,10 +244,6 @@ impl Groups {
             _ => group.cursor().position,
         }
     }
-}
-
-fn later(one: Position, other: Position) -> Position {
-    if one.offset > other.offset { one } else { other }
 }
 
 fn hash_of(hasher: &RandomState, group: &Group) -> u64 {

@@ -264,7 +264,10 @@ impl Core {
 
 /// Moves a position forward, never back.
 pub(crate) fn advance(position: &mut Position, to: Position) {
-    if to.offset > position.offset {
-        *position = to;
-    }
+    *position = later(to, *position);
+}
+
+/// The later one of two positions.
+pub(crate) fn later(one: Position, other: Position) -> Position {
+    if one.offset > other.offset { one } else { other }
 }

@@ -4,7 +4,7 @@ use carafe_log::{Find, ReadError, TopicEnd};
 use carafe_protocol::{Offset, Position};
 
 use crate::client::Client;
-use crate::feeds::core::advance;
+use crate::feeds::core::later;
 use crate::gap::{Gap, GapReason};
 use crate::inner::HubInner;
 use crate::subscription::snapshot::{self, Snapshot};
@@ -54,9 +54,8 @@ pub(crate) async fn resolve(
         Origin::Gap(gap) => Origin::Gap(match request.on_gap {
             OnGap::Nearest => gap,
             OnGap::Live => {
-                let mut resume_after = hub.state().core.tail();
                 // What the ring does not have yet may be before the gap.
-                advance(&mut resume_after, gap.resume_after);
+                let resume_after = later(gap.resume_after, hub.state().core.tail());
                 Gap { resume_after, ..gap }
             }
             OnGap::Earliest => Gap { resume_after: hub.log.span().start, ..gap },

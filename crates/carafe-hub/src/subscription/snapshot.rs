@@ -11,7 +11,7 @@ use carafe_log::{Entry, Latest, LatestQuery, Picked, ReadError, TopicEnd};
 use carafe_protocol::{Offset, Position};
 
 use crate::client::Client;
-use crate::feeds::core::advance;
+use crate::feeds::core::later;
 use crate::gap::Gap;
 use crate::inner::HubInner;
 use crate::recent_erasures::{ErasureStamp, RecentErasures};
@@ -97,9 +97,8 @@ impl Snapshot {
         let room = room.ok_or(SubscribeError::TooManySnapshots)?;
         let start = gap.as_ref().map_or_else(|| hub.log.span().start, |gap| gap.resume_after);
         let offsets = ends.iter().map(|end| end.position.offset).collect();
-        let mut up_to = tail;
         // The ring may not have the last end yet.
-        ends.last().into_iter().for_each(|last| advance(&mut up_to, last.position));
+        let up_to = ends.last().map_or(tail, |last| later(last.position, tail));
         let latest = Latest { offsets, up_to };
         Ok(Self { gap: gap.map(Box::new), ..Self::new(hub, start, latest, room) })
     }

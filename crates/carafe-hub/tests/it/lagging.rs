@@ -54,6 +54,23 @@ impl World {
         Self { rig, dispatcher, clients: Clients::default(), readers: Vec::new(), all: Vec::new() }
     }
 
+    /// With a reader of all topics, which is in its group.
+    fn with_reader(limits: HubLimits, heartbeat: Heartbeat) -> Self {
+        let mut world = Self::new(limits);
+        world.add_reader(heartbeat);
+        world
+    }
+
+    /// A reader of all topics begins at the tail, and joins its group if it can.
+    fn add_reader(&mut self, heartbeat: Heartbeat) {
+        self.join(None, Start::Tail, heartbeat);
+        self.turns(usize::MAX);
+    }
+
+    fn publish_several(&mut self, count: usize, topic: &'static str) {
+        (0..count).for_each(|_| self.publish(topic));
+    }
+
     fn publish(&mut self, topic: &'static str) {
         let position = self.rig.publish(topic, &self.all.len().to_string());
         self.all.push((position, topic));
@@ -256,11 +273,9 @@ fn heartbeats() -> [Heartbeat; 2] {
 #[test]
 fn a_client_that_resumes_ahead_of_its_group_receives_nothing_twice() {
     for heartbeat in heartbeats() {
-        let mut world = World::new(HubLimits::default());
-        world.join(None, Start::Tail, heartbeat);
-        world.turns(usize::MAX);
+        let mut world = World::with_reader(HubLimits::default(), heartbeat);
         world.rig.log.hold_entries();
-        (0..3).for_each(|_| world.publish("a"));
+        world.publish_several(3, "a");
         // It has received the events from another node, or their positions from a page.
         world.join(None, after(world.all[1].0), heartbeat);
         world.turns(usize::MAX);
@@ -279,15 +294,12 @@ fn a_client_that_resumes_ahead_of_its_group_receives_nothing_twice() {
 fn a_client_joins_a_group_that_has_read_the_log_to_its_end_and_misses_nothing() {
     for heartbeat in heartbeats() {
         // Nothing but the newest event is in the ring, so the group reads the log.
-        let mut world = World::new(HubLimits::default().with_ring_bytes(0));
-        world.join(None, Start::Tail, heartbeat);
-        world.turns(usize::MAX);
-        (0..3).for_each(|_| world.publish("a"));
+        let mut world = World::with_reader(HubLimits::default().with_ring_bytes(0), heartbeat);
+        world.publish_several(3, "a");
         world.rig.log.hold_entries();
-        (0..3).for_each(|_| world.publish("a"));
+        world.publish_several(3, "a");
         world.turns(usize::MAX);
-        world.join(None, Start::Tail, heartbeat);
-        world.turns(usize::MAX);
+        world.add_reader(heartbeat);
         world.heartbeat(0, 1);
         world.heartbeat(1, 1);
         world.serve_all();
@@ -300,7 +312,7 @@ fn a_quiet_client_that_has_waited_ahead_of_the_ring_is_sent_its_position_again()
         let mut world = World::new(HubLimits::default());
         world.publish("b");
         world.rig.log.hold_entries();
-        (0..3).for_each(|_| world.publish("a"));
+        world.publish_several(3, "a");
         world.join(Some("b"), after(world.all[2].0), heartbeat);
         world.turns(usize::MAX);
         world.rig.log.hold_no_entries();
@@ -318,7 +330,7 @@ fn a_client_that_goes_on_live_after_lost_events_receives_nothing_that_it_has() {
     let mut world = World::new(HubLimits::default());
     world.publish("a");
     world.rig.log.hold_entries();
-    (0..2).for_each(|_| world.publish("a"));
+    world.publish_several(2, "a");
     let (common, _) = world.all[2];
     // It has what another log had stored after the same events.
     let lost = Position { offset: 9, ..common };
@@ -332,16 +344,13 @@ fn a_client_that_goes_on_live_after_lost_events_receives_nothing_that_it_has() {
 #[test]
 fn members_whose_events_are_erased_before_the_hub_knows_it_go_on() {
     for heartbeat in heartbeats() {
-        let mut world = World::new(HubLimits::default().with_ring_bytes(0));
-        world.join(None, Start::Tail, heartbeat);
-        world.turns(usize::MAX);
-        (0..2).for_each(|_| world.publish("a"));
+        let mut world = World::with_reader(HubLimits::default().with_ring_bytes(0), heartbeat);
+        world.publish_several(2, "a");
         world.rig.log.hold_entries();
         at_once(world.rig.hub.erase(topic("a"))).unwrap();
-        (0..2).for_each(|_| world.publish("a"));
+        world.publish_several(2, "a");
         world.turns(usize::MAX);
-        world.join(None, Start::Tail, heartbeat);
-        world.turns(usize::MAX);
+        world.add_reader(heartbeat);
         (0..2).for_each(|at| world.heartbeat(at, 1));
         world.serve_all();
     }
